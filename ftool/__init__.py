@@ -1,0 +1,1 @@
+"""The life-cycle of a fine-tuned language model."""

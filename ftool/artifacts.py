@@ -1,0 +1,364 @@
+"""PreparedDataset and TrainingRun folders: manifests, fingerprints, atomic writes, locks."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from ftool.errors import DataError, RunError
+from ftool.example import SPLITS, Example, Message
+
+if TYPE_CHECKING:
+    from ftool.recipe.schema import Recipe
+
+SCHEMA = 1
+MANIFEST = "manifest.json"
+LOCK = ".lock"
+
+
+def ftool_version() -> str:
+    """Return the installed version of ftool."""
+    try:
+        return version("ftool")
+    except PackageNotFoundError:
+        return "0+unknown"
+
+
+def fingerprint(value: Any) -> str:
+    """Return the sha256 of a value's canonical JSON (sorted keys, no white space)."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the sha256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader finds the old or the new content, never a part of it."""
+    partial = path.with_name(f".{path.name}.partial")
+    with partial.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON atomically; NaN and infinity are refused, for no reader takes them."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        RunError: the file is missing or broken.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read ({error})") from error
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a JSON Lines file; nothing where the file is missing."""
+    if path.is_file():
+        with path.open(encoding="utf-8") as file:
+            yield from (json.loads(line) for line in file if line.strip())
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder for this process; the lock of a dead process never blocks.
+
+    Raises:
+        RunError: another process holds it.
+    """
+    from filelock import FileLock, Timeout
+
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / LOCK, timeout=0)
+    try:
+        lock.acquire()
+    except Timeout as error:
+        raise RunError(f"another ftool process works in {folder}", hint="wait for it") from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def is_ours(folder: Path) -> bool:
+    """Tell whether ftool may write into a folder: absent, empty, or with its manifest or lock."""
+    if not folder.exists():
+        return True
+    if not folder.is_dir():
+        return False
+    return (folder / LOCK).exists() or _has_manifest(folder) or not any(folder.iterdir())
+
+
+def _has_manifest(folder: Path) -> bool:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return isinstance(manifest, dict) and "ftool" in manifest
+    except (OSError, ValueError):
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedDataset:
+    """The folder that `ftool prepare` wrote; its splits are read when asked for."""
+
+    path: Path
+    kind: str
+    label_names: tuple[str, ...]
+    rows: Mapping[str, Any]
+    rejected: Mapping[str, int]
+    fingerprint: str
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read the manifest of a prepared dataset.
+
+        Raises:
+            DataError: the folder is missing, incomplete or of another schema.
+        """
+        hint = "run: ftool prepare"
+        if not (path / MANIFEST).is_file():
+            raise DataError(f"{path} is not a prepared dataset (it has no {MANIFEST})", hint=hint)
+        manifest = read_json(path / MANIFEST)
+        if manifest.get("schema") != SCHEMA or "rows" not in manifest:
+            raise DataError(f"{path} was not written by this version of ftool prepare", hint=hint)
+        return cls(
+            path=path,
+            kind=manifest["kind"],
+            label_names=tuple(manifest["label_names"]),
+            rows=manifest["rows"],
+            rejected=manifest["rows"]["rejected"],
+            fingerprint=manifest["fingerprint"],
+        )
+
+    def manifest(self) -> dict[str, Any]:
+        """Return everything the manifest says."""
+        return dict(read_json(self.path / MANIFEST))
+
+    def count(self, split: str) -> int:
+        """Return the number of examples in a split."""
+        return int(self.rows["kept"].get(split, 0))
+
+    def examples(self, split: str) -> list[Example]:
+        """Read one split.
+
+        Raises:
+            DataError: there is no such split, or it is empty.
+        """
+        import pyarrow.parquet as parquet
+
+        if split not in SPLITS or not self.count(split):
+            available = [name for name in SPLITS if self.count(name)]
+            raise DataError(f"{self.path} has no {split} split; it has {', '.join(available)}")
+        return [
+            example_from_record(record)
+            for file in sorted((self.path / split).glob("*.parquet"))
+            for record in parquet.read_table(file).to_pylist()
+        ]
+
+
+def example_to_record(example: Example) -> dict[str, Any]:
+    """Return an example as the columns that a prepared dataset stores."""
+    record: dict[str, Any] = {
+        "id": example.id,
+        "label": example.label,
+        "group": example.group,
+        "source": example.source,
+        "line": example.line,
+        "extra": json.dumps(example.extra, ensure_ascii=False, sort_keys=True),
+    }
+    if example.text is not None:
+        return record | {"text": example.text}
+    tools = [json.dumps(tool, ensure_ascii=False, sort_keys=True) for tool in example.tools]
+    return record | {
+        "messages": [_message_to_record(message) for message in example.messages],
+        "tools": tools,
+    }
+
+
+def _message_to_record(message: Message) -> dict[str, Any]:
+    calls = json.dumps([dict(call) for call in message.tool_calls], ensure_ascii=False)
+    return {
+        "role": message.role,
+        "content": message.content,
+        "name": message.name,
+        "tool_calls": calls if message.tool_calls else None,
+        "tool_call_id": message.tool_call_id,
+    }
+
+
+def example_from_record(record: Mapping[str, Any]) -> Example:
+    """Return the example that a stored record holds."""
+    messages = tuple(
+        Message(
+            role=message["role"],
+            content=message["content"],
+            name=message["name"],
+            tool_calls=tuple(json.loads(message["tool_calls"] or "[]")),
+            tool_call_id=message["tool_call_id"],
+        )
+        for message in record.get("messages") or ()
+    )
+    return Example(
+        id=record["id"],
+        messages=messages,
+        text=record.get("text"),
+        tools=tuple(json.loads(tool) for tool in record.get("tools") or ()),
+        label=record["label"],
+        group=record["group"],
+        source=record["source"],
+        line=record["line"],
+        extra=json.loads(record["extra"]),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """What one validation during training found; `metrics` holds `loss` and the chosen metric."""
+
+    metrics: Mapping[str, float]
+    examples: int
+    best: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingStep:
+    """What one optimizer step did; `loss` is in nats per learned token, before the update."""
+
+    step: int
+    epoch: float
+    tokens: int
+    learned_tokens: int
+    loss: float
+    learning_rate: float
+    grad_norm: float
+    tokens_per_second: float
+    peak_memory_gib: float
+    validation: Validation | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the line of steps.jsonl."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One scored example; `predicted` is None where no label could be read from the output."""
+
+    id: str
+    expected: str | None
+    predicted: str | None
+    output: str
+    log_probability: float | None = None
+    loss: float | None = None
+    learned_tokens: int = 0
+
+    @property
+    def correct(self) -> bool:
+        """Whether the expected label was predicted."""
+        return self.expected is not None and self.predicted == self.expected
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the line of predictions.jsonl."""
+        return {**asdict(self), "correct": self.correct}
+
+
+@dataclass(frozen=True, slots=True)
+class BaseModel:
+    """Which weights a run started from; `weights_sha256` is over names, shapes and values."""
+
+    name: str
+    revision: str | None
+    weights_sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingRun:
+    """The folder that `ftool train` wrote."""
+
+    path: Path
+    status: str
+    dataset_fingerprint: str
+    base_model: BaseModel
+    best_step: int | None
+    steps: int
+    environment: Mapping[str, Any]
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Read the manifest of a finished run.
+
+        Raises:
+            RunError: the folder is missing, unfinished, or not a run.
+        """
+        if not path.is_dir():
+            raise RunError(f"there is no run {path}", hint="run: ftool train")
+        if not _has_manifest(path):
+            unfinished = (path / "recipe.yaml").is_file() and (path / LOCK).exists()
+            what = "is not finished" if unfinished else "is not a run of ftool"
+            raise RunError(f"{path} {what} (it has no {MANIFEST})", hint="run: ftool train")
+        manifest = read_json(path / MANIFEST)
+        if manifest.get("schema") != SCHEMA or "base_model" not in manifest:
+            raise RunError(f"{path} was not written by this version of ftool train")
+        return cls(
+            path=path,
+            status=manifest["status"],
+            dataset_fingerprint=manifest["dataset_fingerprint"],
+            base_model=BaseModel(**manifest["base_model"]),
+            best_step=manifest["best_step"],
+            steps=manifest["steps"],
+            environment=manifest["environment"],
+        )
+
+    @property
+    def model_path(self) -> Path:
+        """The adapter or the full weights, with tokenizer: opens with `from_pretrained`."""
+        return self.path / "model"
+
+    def manifest(self) -> dict[str, Any]:
+        """Return everything the manifest says."""
+        return dict(read_json(self.path / MANIFEST))
+
+    def recipe(self) -> "Recipe":
+        """Return the resolved recipe that the run was trained with."""
+        from ftool.recipe.file import load_recipe
+
+        return load_recipe(self.path / "recipe.yaml")
+
+    def steps_log(self) -> list[dict[str, Any]]:
+        """Return every line of steps.jsonl."""
+        return list(read_jsonl(self.path / "steps.jsonl"))
+
+
+def newest_run(folder: Path = Path("runs")) -> TrainingRun:
+    """Return the run in a folder that finished last.
+
+    Raises:
+        RunError: none has finished.
+    """
+    manifests = sorted(folder.glob(f"*/{MANIFEST}"), key=lambda file: file.stat().st_mtime)
+    runs = [file.parent for file in manifests if _has_manifest(file.parent)]
+    if not runs:
+        raise RunError(f"there is no finished run in {folder}/", hint="run: ftool train")
+    return TrainingRun.open(runs[-1])
+
+
+def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write JSON Lines atomically, keys in the order given."""
+    lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
+    write_text(path, "".join(f"{line}\n" for line in lines))

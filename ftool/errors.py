@@ -1,0 +1,74 @@
+"""What ftool refuses on purpose, and the exit code of each refusal.
+
+```
+FtoolError       1   anything ftool refuses on purpose
+  RecipeError    2   the recipe, an override or the usage is wrong
+  DataError      3   a source, a row or a prepared dataset is wrong
+  RunError       3   a run is missing, locked, incomplete or of other inputs; training diverged
+  GateError      4   a metric is below its gate
+  DeviceError    5   memory, GPU, precision or disk is not enough
+  HubError       6   the Hub or the network refused
+```
+Any other exception is a bug in ftool: the traceback is kept and the exit code is 70.
+"""
+
+from collections.abc import Sequence
+from difflib import get_close_matches
+
+
+class FtoolError(Exception):
+    """Say where, what, what is allowed and what to do.
+
+    Args:
+        message: where and what is wrong, and what is allowed there.
+        hint: what to do about it, usually a command.
+    """
+
+    exit_code = 1
+
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class RecipeError(FtoolError):
+    """The recipe, an override or the usage is wrong."""
+
+    exit_code = 2
+
+
+class DataError(FtoolError):
+    """A source, a row or a prepared dataset is wrong."""
+
+    exit_code = 3
+
+
+class RunError(FtoolError):
+    """A run folder is missing, locked, incomplete or of other inputs, or training diverged."""
+
+    exit_code = 3
+
+
+class GateError(FtoolError):
+    """A metric is below its gate."""
+
+    exit_code = 4
+
+
+class DeviceError(FtoolError):
+    """Memory, GPU, precision or disk is not enough."""
+
+    exit_code = 5
+
+
+class HubError(FtoolError):
+    """The Hub or the network refused."""
+
+    exit_code = 6
+
+
+def did_you_mean(name: str, allowed: Sequence[str]) -> str:
+    """Return `; did you mean ...?` for the allowed name nearest to a mistyped one, or nothing."""
+    near = get_close_matches(name, allowed, n=1, cutoff=0.6)
+    return f"; did you mean `{near[0]}`?" if near else ""

@@ -1,0 +1,1 @@
+"""`ftool eval`: run or model + split -> Report."""

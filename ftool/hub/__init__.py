@@ -1,0 +1,1 @@
+"""`ftool push-to-hub`: TrainingRun -> Hub repository."""

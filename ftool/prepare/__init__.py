@@ -1,0 +1,1 @@
+"""`ftool prepare`: raw sources -> PreparedDataset (imports neither torch nor transformers)."""

@@ -1,0 +1,1 @@
+"""`ftool train`: PreparedDataset -> TrainingRun."""
