@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ftool.errors import DataError, RunError
 from ftool.example import SPLITS, Example, Message
@@ -362,3 +362,25 @@ def write_jsonl(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     """Write JSON Lines atomically, keys in the order given."""
     lines = (json.dumps(row, ensure_ascii=False, allow_nan=False) for row in rows)
     write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+class OnProgress(Protocol):
+    """Told how far a stage is; `total` is None where nobody knows it."""
+
+    def __call__(self, stage: str, done: int, total: int | None) -> None:
+        """Take note of `done` rows or steps."""
+
+
+class OnNote(Protocol):
+    """Told a sentence that a person should read: what was chosen and why, what was skipped."""
+
+    def __call__(self, sentence: str) -> None:
+        """Take note of the sentence."""
+
+
+def ignore_progress(stage: str, done: int, total: int | None) -> None:
+    """Take no note."""
+
+
+def ignore_note(sentence: str) -> None:
+    """Take no note."""

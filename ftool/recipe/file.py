@@ -1,7 +1,7 @@
 """YAML -> Recipe: line numbers, duplicate keys, did-you-mean, renamed keys, key=value overrides."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -67,7 +67,7 @@ OTHER_TOOLS = {
 """Keys of other trainers -> where the setting is here."""
 
 SECRET = re.compile(r"\bhf_[A-Za-z0-9]{16,}|\bsk-[A-Za-z0-9_-]{20,}|\bAKIA[A-Z0-9]{16}\b")
-_SCALARS = {
+_SCALARS: dict[str, Callable[[str], Any]] = {
     "tag:yaml.org,2002:null": lambda _: None,
     "tag:yaml.org,2002:bool": lambda text: text.lower() == "true",
     "tag:yaml.org,2002:int": lambda text: int(text.replace("_", ""), 0 if "x" in text else 10),
@@ -176,7 +176,7 @@ def _read_yaml(text: str, file: Path) -> _Document:
     document = _Document()
     yaml = YAML(typ="safe", pure=True)
     try:
-        for token in yaml.scan(text):
+        for token in yaml.scan(text):  # type: ignore[no-untyped-call]
             if isinstance(token, TagToken | AnchorToken | AliasToken):
                 _refuse(document, token.start_mark, "tags, anchors and aliases are not allowed")
         node = YAML(typ="safe", pure=True).compose(text)
