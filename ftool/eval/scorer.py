@@ -1,0 +1,134 @@
+"""A model asked for predictions: by ranking labels, by generating, or by its loss."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ftool.artifacts import OnProgress, Prediction, ignore_progress
+from ftool.errors import DataError, RecipeError
+from ftool.eval.parse import parse_label
+from ftool.example import EncodedExample, Example
+from ftool.model.batch import make_batch
+from ftool.model.encode import Encoder, encode_examples
+from ftool.model.forward import token_losses
+from ftool.model.generate import generate_texts
+from ftool.model.rank import rank_labels
+
+BATCH_SIZE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A model ready to be asked: the same one in training, in evaluation and for the base."""
+
+    model: Any
+    encoder: Encoder
+    mode: str
+    label_names: tuple[str, ...]
+    max_new_tokens: int = 64
+
+    def predict(
+        self, examples: Sequence[Example], *, on_progress: OnProgress = ignore_progress
+    ) -> list[Prediction]:
+        """Make one prediction per example, in their order.
+
+        Raises:
+            DataError: an example is longer than the model's context.
+        """
+        self.model.eval()
+        by_mode = {"rank": self._rank, "generate": self._generate, "loss": self._losses}
+        return by_mode[self.mode](examples, on_progress)
+
+    def _rank(self, examples: Sequence[Example], on_progress: OnProgress) -> list[Prediction]:
+        labels = [self.encoder.completion(examples[0], name) for name in self.label_names]
+        try:
+            rankings = rank_labels(
+                self.model,
+                [self.encoder.prompt(example) for example in examples],
+                labels,
+                batch_size=BATCH_SIZE,
+                on_batch=lambda done: on_progress("ranking labels", done, len(examples)),
+            )
+        except ValueError as error:
+            raise DataError(f"the labels cannot be told apart by their tokens ({error})") from error
+        return [
+            Prediction(
+                id=example.id,
+                expected=example.label,
+                predicted=self.label_names[ranking.label],
+                output=self.label_names[ranking.label],
+                log_probability=ranking.log_probability,
+            )
+            for example, ranking in zip(examples, rankings, strict=True)
+        ]
+
+    def _generate(self, examples: Sequence[Example], on_progress: OnProgress) -> list[Prediction]:
+        outputs = generate_texts(
+            self.model,
+            self.encoder.tokenizer,
+            [self.encoder.prompt(example) for example in examples],
+            end_id=self.encoder.end_of_turn_id,
+            max_new_tokens=self.max_new_tokens,
+            batch_size=BATCH_SIZE,
+            on_batch=lambda done: on_progress("generating", done, len(examples)),
+        )
+        return [
+            Prediction(example.id, example.label, parse_label(output, self.label_names), output)
+            for example, output in zip(examples, outputs, strict=True)
+        ]
+
+    def _losses(self, examples: Sequence[Example], on_progress: OnProgress) -> list[Prediction]:
+        losses = self.losses(examples, on_progress=on_progress)
+        return [
+            Prediction(example.id, None, None, "", loss=loss, learned_tokens=tokens)
+            for example, (loss, tokens) in zip(examples, losses, strict=True)
+        ]
+
+    @torch.inference_mode()
+    def losses(
+        self, examples: Sequence[Example], *, on_progress: OnProgress = ignore_progress
+    ) -> list[tuple[float, int]]:
+        """Return the mean loss (nats per learned token) and learned tokens of every example."""
+        self.model.eval()
+        longest = getattr(self.model.config, "max_position_embeddings", None) or 2048
+        rows: list[tuple[int, EncodedExample]] = []
+        for index, example in enumerate(examples):
+            encoded = encode_examples([example], self.encoder, max_length=longest)
+            if encoded.overlong:
+                raise DataError(f"{example.id} is longer than the model's {longest} tokens")
+            rows += [(index, window) for window in encoded.examples]
+        rows.sort(key=lambda row: len(row[1].input_ids))
+        totals = [0.0] * len(examples)
+        for start in range(0, len(rows), BATCH_SIZE):
+            part = rows[start : start + BATCH_SIZE]
+            batch = make_batch([window for _, window in part]).to(self.model.device)
+            losses = token_losses(self.model, batch).double()
+            owners = batch.predicts.nonzero()[:, 0]
+            sums = torch.zeros(len(part), dtype=torch.double).index_add(
+                0, owners.cpu(), losses.cpu()
+            )
+            for (index, _), total in zip(part, sums.tolist(), strict=True):
+                totals[index] += total
+            on_progress("computing the loss", start + len(part), len(rows))
+        learned = [0] * len(examples)
+        for index, window in rows:
+            learned[index] += window.learned_tokens
+        return [
+            (total / tokens if tokens else 0.0, tokens)
+            for total, tokens in zip(totals, learned, strict=True)
+        ]
+
+
+def choose_mode(wanted: str, label_names: Sequence[str]) -> str:
+    """Resolve `auto`, and refuse what the data cannot give.
+
+    Raises:
+        RecipeError: labels are needed and there are none.
+    """
+    if wanted == "auto":
+        return "rank" if label_names else "loss"
+    if wanted != "loss" and not label_names:
+        raise RecipeError(f"eval.mode: {wanted} needs labels, and the data has none")
+    return wanted

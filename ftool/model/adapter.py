@@ -1,0 +1,117 @@
+"""LoRA: attach, save, load, merge."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ftool.artifacts import OnNote, TrainingRun, ignore_note, write_text
+from ftool.errors import RecipeError, RunError, did_you_mean
+from ftool.model.load import LoadedModel, load_base_model, save_tokenizer
+from ftool.recipe.schema import Lora
+
+
+def attach_adapter(model: Any, method: Lora, *, seed: int) -> Any:
+    """Put freshly initialized adapters into a base model and freeze the rest.
+
+    Raises:
+        RecipeError: a target module does not exist.
+    """
+    from peft import LoraConfig, get_peft_model
+
+    _check_targets(model, method)
+    torch.manual_seed(seed)
+    return get_peft_model(
+        model,
+        LoraConfig(
+            r=method.r,
+            lora_alpha=method.alpha,
+            lora_dropout=method.dropout,
+            target_modules=method.target_modules,
+            task_type="CAUSAL_LM",
+        ),
+    )
+
+
+def _check_targets(model: Any, method: Lora) -> None:
+    if method.target_modules == "all-linear":
+        return
+    linear = {
+        name.rpartition(".")[2]
+        for name, module in model.named_modules()
+        if isinstance(module, torch.nn.Linear)
+    }
+    unknown = [name for name in method.target_modules if name.rpartition(".")[2] not in linear]
+    if unknown:
+        raise RecipeError(
+            f"train.method.target_modules: the model has no linear layer `{unknown[0]}`"
+            f"{did_you_mean(unknown[0], sorted(linear))} It has {', '.join(sorted(linear))}"
+        )
+
+
+def load_run_model(
+    run: TrainingRun, *, dtype: torch.dtype, on_note: OnNote = ignore_note
+) -> LoadedModel:
+    """Load a finished run: the adapter on its own base, or the full weights.
+
+    Raises:
+        RunError: the base is not the one that the adapter was trained on.
+    """
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(run.model_path)
+    if not (run.model_path / "adapter_config.json").is_file():
+        model = AutoModelForCausalLM.from_pretrained(run.model_path, dtype=dtype)
+        return LoadedModel(model, tokenizer, run.base_model)
+    recipe = run.recipe()
+    base = load_base_model(recipe.model, folder=recipe.folder, dtype=dtype, on_note=on_note)
+    if base.base.weights_sha256 != run.base_model.weights_sha256:
+        raise RunError(
+            f"{run.path} was trained on other weights of {run.base_model.name}:"
+            f" {run.base_model.weights_sha256[:12]}, found {base.base.weights_sha256[:12]}",
+            hint="bring the base model back, or train again",
+        )
+    model = PeftModel.from_pretrained(base.model, run.model_path)
+    return LoadedModel(model, tokenizer, run.base_model)
+
+
+def save_model(model: Any, tokenizer: Any, folder: Path, *, end_of_turn_id: int | None) -> None:
+    """Save an adapter or full weights with the tokenizer, so that `from_pretrained` opens them.
+
+    Args:
+        model: a peft model or a full one.
+        tokenizer: with its chat template.
+        folder: made new.
+        end_of_turn_id: the learned stop token, written where generation looks for it.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    generation = getattr(model, "generation_config", None)
+    if end_of_turn_id is not None and generation is not None:
+        stops = generation.eos_token_id
+        known = stops if isinstance(stops, list) else [] if stops is None else [stops]
+        generation.eos_token_id = list(dict.fromkeys([*known, end_of_turn_id]))
+    model.save_pretrained(folder)
+    (folder / "README.md").unlink(missing_ok=True)
+    if generation is not None:
+        write_text(folder / "generation_config.json", generation.to_json_string())
+    save_tokenizer(tokenizer, folder)
+
+
+def save_merged(run: TrainingRun, folder: Path) -> None:
+    """Write a run's full weights, adapter merged, and its tokenizer into a new folder.
+
+    The adapter is added in float32 and the sum is kept in it, so that merging rounds nothing.
+
+    Raises:
+        RunError: the base is not the one that the adapter was trained on.
+    """
+    loaded = load_run_model(run, dtype=torch.float32)
+    merge = getattr(loaded.model, "merge_and_unload", None)
+    model = merge(safe_merge=True) if merge else loaded.model
+    save_model(model, loaded.tokenizer, folder, end_of_turn_id=None)
+    source = run.model_path / "generation_config.json"
+    if source.is_file():
+        shutil.copyfile(source, folder / "generation_config.json")

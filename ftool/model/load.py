@@ -1,0 +1,211 @@
+"""Base model + tokenizer: local folder, run, Hub id or the embedded default; device, dtype."""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ftool.artifacts import BaseModel, OnNote, file_sha256, ignore_note, write_json
+from ftool.errors import DeviceError, HubError, RecipeError, did_you_mean
+from ftool.model import embedded
+from ftool.recipe.schema import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """Where and how precisely to compute, with the reasons."""
+
+    device: torch.device
+    dtype: torch.dtype
+    reason: str
+
+    @property
+    def dtype_name(self) -> str:
+        """The dtype as a recipe writes it."""
+        return str(self.dtype).removeprefix("torch.")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    """A causal language model with its tokenizer and the identity of its weights."""
+
+    model: Any
+    tokenizer: Any
+    base: BaseModel
+
+
+def choose_device(wanted_dtype: str = "auto") -> Device:
+    """Pick cuda, xpu, mps or cpu, in this order, and the dtype that suits it.
+
+    Raises:
+        DeviceError: bfloat16 was asked for where the device does not have it.
+    """
+    device, why = _first_device()
+    has_bfloat16 = _has_bfloat16(device)
+    if wanted_dtype == "bfloat16" and not has_bfloat16:
+        raise DeviceError(f"model.dtype: {device} has no bfloat16", hint="use model.dtype=auto")
+    if wanted_dtype != "auto":
+        return Device(device, getattr(torch, wanted_dtype), f"{why}; dtype as the recipe says")
+    if device.type == "cuda" and has_bfloat16:
+        return Device(device, torch.bfloat16, f"{why}; it computes in bfloat16")
+    precision = "float32 is exact and quick there" if device.type == "cpu" else "the safe precision"
+    return Device(device, torch.float32, f"{why}; {precision}")
+
+
+def _first_device() -> tuple[torch.device, str]:
+    for name in ("cuda", "xpu", "mps"):
+        module = getattr(torch, name, None)
+        if module is not None and module.is_available():
+            return torch.device(name), f"{name} is available"
+    return torch.device("cpu"), "no GPU was found"
+
+
+def _has_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    return device.type in {"cpu", "xpu"}
+
+
+def load_base_model(
+    recipe: Model, *, folder: Path = Path(), dtype: torch.dtype, on_note: OnNote = ignore_note
+) -> LoadedModel:
+    """Load the base model of a recipe.
+
+    Args:
+        recipe: the model block.
+        folder: what a local base is relative to; the working folder is tried too.
+        dtype: of the weights in memory.
+        on_note: told when something takes long.
+
+    Raises:
+        RecipeError: there is no such base, or it needs what is not installed.
+        HubError: the Hub refused or was not reached.
+    """
+    path = base_model_path(recipe.base, folder, on_note=on_note)
+    name = str(path) if path else recipe.base
+    if path and (path / "adapter_config.json").is_file():
+        raise RecipeError(
+            f"model.base: {recipe.base} holds an adapter, not full weights", hint="merge it first"
+        )
+    tokenizer, model = _from_pretrained(name, recipe, dtype)
+    if recipe.chat_template:
+        tokenizer.chat_template = _read_template(folder / recipe.chat_template)
+    if tokenizer.pad_token_id is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    return LoadedModel(model, tokenizer, _identify(recipe, path))
+
+
+def _identify(recipe: Model, path: Path | None) -> BaseModel:
+    if recipe.base == embedded.NAME and path:
+        return BaseModel(recipe.base, embedded.REVISION, weights_sha256(path), "embedded")
+    if path:
+        return BaseModel(Path(recipe.base).name, None, weights_sha256(path), "local")
+    snapshot = _snapshot_folder(recipe)
+    # The Hub's cache names a snapshot's folder by its commit.
+    return BaseModel(recipe.base, snapshot.name, weights_sha256(snapshot), "hub")
+
+
+def base_model_path(base: str, folder: Path, *, on_note: OnNote = ignore_note) -> Path | None:
+    """Return the local folder that a base names, or None where it is a Hub id.
+
+    Raises:
+        RecipeError: it looks like a path and there is nothing.
+    """
+    if base == embedded.NAME:
+        return embedded.embedded_model_path(on_note=on_note)
+    for candidate in (folder / base, Path(base)):
+        if (candidate / "manifest.json").is_file() and (candidate / "model").is_dir():
+            return candidate / "model"
+        if (candidate / "config.json").is_file() or (candidate / "adapter_config.json").is_file():
+            return candidate
+    if base.startswith((".", "/", "~")) or base.count("/") > 1 or Path(base).exists():
+        raise RecipeError(f"model.base: {base} is not a folder with a model (no config.json)")
+    return None
+
+
+def _from_pretrained(name: str, recipe: Model, dtype: torch.dtype) -> tuple[Any, Any]:
+    """Load tokenizer and model, and say in our words what the Hub or the disk refused."""
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.utils import validate_repo_id
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    attention = {} if recipe.attention == "auto" else {"attn_implementation": recipe.attention}
+    try:
+        if not Path(name).is_dir():
+            validate_repo_id(name)
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=recipe.revision)
+        model = AutoModelForCausalLM.from_pretrained(
+            name, revision=recipe.revision, dtype=dtype, **attention
+        )
+    except HFValidationError as error:
+        raise RecipeError(f"model.base: {name!r} is neither a folder nor a Hub id") from error
+    except ImportError as error:
+        raise RecipeError(f"model.attention: {recipe.attention} is not installed here") from error
+    except (HfHubHTTPError, OSError) as error:
+        near = did_you_mean(name, [embedded.NAME])
+        raise HubError(
+            f"model.base: {name} is not a local folder, and the Hub did not give it{near}"
+            f" ({_first_line(error)})",
+            hint=f"check the name and the network, or use the embedded base {embedded.NAME}",
+        ) from error
+    except ValueError as error:
+        raise RecipeError(f"model.base: {name} cannot be loaded ({_first_line(error)})") from error
+    return tokenizer, model
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+def _read_template(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise RecipeError(f"model.chat_template: {path} cannot be read ({error})") from error
+
+
+def _snapshot_folder(recipe: Model) -> Path:
+    from transformers.utils import cached_file
+
+    return Path(cached_file(recipe.base, "config.json", revision=recipe.revision)).parent
+
+
+def weights_sha256(folder: Path) -> str:
+    """Return the sha256 over the names, dtypes, shapes and values of a model's weights.
+
+    The number and layout of files do not change it; weights in another format are hashed by file.
+    """
+    from safetensors import safe_open
+
+    digest = hashlib.sha256()
+    owners: dict[str, Path] = {}
+    for file in sorted(folder.glob("*.safetensors")):
+        with safe_open(file, framework="pt") as tensors:
+            owners |= dict.fromkeys(tensors.keys(), file)
+    for name in sorted(owners):
+        with safe_open(owners[name], framework="pt") as tensors:
+            tensor = tensors.get_tensor(name)
+        digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
+        digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
+    for file in sorted(folder.glob("*.bin")) if not owners else ():
+        digest.update(file_sha256(file).encode())
+    return digest.hexdigest()
+
+
+def save_tokenizer(tokenizer: Any, folder: Path) -> None:
+    """Save a tokenizer that other versions and engines open too.
+
+    transformers 5 may name its own class, which version 4 and other engines do not know, and
+    keeps where the files once lay.
+    """
+    tokenizer.save_pretrained(folder)
+    file = folder / "tokenizer_config.json"
+    settings = json.loads(file.read_text(encoding="utf-8"))
+    if settings.get("tokenizer_class") == "TokenizersBackend":
+        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
+    for key in ("backend", "is_local", "local_files_only", "name_or_path"):
+        settings.pop(key, None)
+    write_json(file, settings)

@@ -1,0 +1,124 @@
+"""The characters and physical lines of a file: byte order marks, UTF-8 or a detected encoding."""
+
+import codecs
+import gzip
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO, TextIO, cast
+
+from ftool.errors import DataError
+
+MAX_LINE = 10_000_000
+"""Longest physical line that is read as a row, in characters."""
+
+_MARKS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_SAMPLE_BYTES = 1 << 18
+_ESCAPED = re.compile("[\udc00-\udcff]")
+
+Line = tuple[int, str]
+
+
+def _escape(error: UnicodeError) -> tuple[str, int]:
+    """Turn each undecodable byte into a lone surrogate, so that its row can be told and shown.
+
+    The standard `surrogateescape` does so too, but refuses bytes below 128, which multi-byte
+    encodings can leave undecoded.
+    """
+    if not isinstance(error, UnicodeDecodeError):
+        raise error
+    bad = error.object[error.start : error.end]
+    return "".join(chr(0xDC00 + byte) for byte in bad), error.end
+
+
+codecs.register_error("ftool.escape", _escape)
+
+
+def open_bytes(path: Path) -> BinaryIO:
+    """Open a file for reading, decompressed where its name ends in .gz."""
+    return cast(BinaryIO, gzip.open(path)) if path.suffix.lower() == ".gz" else path.open("rb")
+
+
+def open_text(path: Path, encoding: str) -> TextIO:
+    """Open a file as text whose undecodable bytes are escaped and whose line ends are kept.
+
+    Raises:
+        DataError: there is no such character encoding.
+    """
+    try:
+        return io.TextIOWrapper(open_bytes(path), encoding, errors="ftool.escape", newline="")
+    except LookupError as error:
+        raise DataError(
+            f"encoding: `{encoding}` is not a known character encoding",
+            hint="common ones are utf-8, cp1252, iso-8859-1, utf-16, shift_jis and gb18030",
+        ) from error
+
+
+def detect_encoding(path: Path) -> str:
+    """Return the encoding of a file: its byte order mark, UTF-8, or the most likely other one.
+
+    A few broken lines in a UTF-8 file stay UTF-8 (those rows are rejected later); only where most
+    of the lines that are not plain ASCII are broken is another encoding looked for.
+    """
+    with open_bytes(path) as file:
+        head = file.read(4)
+        for mark, encoding in _MARKS:
+            if head.startswith(mark):
+                return encoding
+        file.seek(0)
+        valid = broken = 0
+        sample = bytearray()
+        for line in file:
+            if line.isascii():
+                continue
+            if len(sample) < _SAMPLE_BYTES:
+                sample += line[:_SAMPLE_BYTES]
+            try:
+                line.decode()
+                valid += 1
+            except UnicodeDecodeError:
+                broken += 1
+    return _likely_encoding(bytes(sample)) if broken > valid else "utf-8"
+
+
+def _likely_encoding(sample: bytes) -> str:
+    from charset_normalizer import from_bytes
+
+    best = from_bytes(sample).best()
+    return best.encoding if best is not None else "utf-8"
+
+
+def physical_lines(file: TextIO) -> Iterator[Line]:
+    """Yield lines with their numbers from 1; a blank last line is the end of the file, no row."""
+    held: Line | None = None
+    for line in enumerate(file, start=1):
+        if held is not None:
+            yield held
+        held = line
+    if held is not None and held[1].strip():
+        yield held
+
+
+def unreadable(text: str) -> tuple[str, str] | None:
+    """Return reason and detail where the text of a row cannot be taken as it is."""
+    if len(text) > MAX_LINE:
+        return "line_too_long", f"{len(text):,} characters; at most {MAX_LINE:,}"
+    escaped = _ESCAPED.search(text)
+    if escaped is not None:
+        byte = ord(escaped.group()) - 0xDC00
+        return "undecodable_bytes", f"byte 0x{byte:02x} at character {escaped.start() + 1}"
+    if "\0" in text:
+        return "nul_byte", f"at character {text.index(chr(0)) + 1}"
+    return None
+
+
+def printable(text: str) -> str:
+    """Return text that any file can hold: escaped bytes are written as backslash sequences."""
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,122 @@
+"""The loop on accelerate: a generator that yields one TrainingStep per optimizer step."""
+
+import math
+import resource
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+
+from ftool.artifacts import TrainingStep
+from ftool.errors import DeviceError, RunError
+from ftool.example import EncodedExample
+from ftool.model.batch import make_batch
+from ftool.model.forward import token_losses
+from ftool.recipe.schema import Recipe
+from ftool.train.loss import normalized_loss
+from ftool.train.optimizer import learning_rate, set_learning_rate
+from ftool.train.order import global_batch, micro_batches
+from ftool.train.plan import Plan
+
+
+def training_steps(
+    model: Any,
+    optimizer: Any,
+    examples: Sequence[EncodedExample],
+    *,
+    accelerator: Any,
+    plan: Plan,
+    recipe: Recipe,
+    first_step: int = 0,
+) -> Iterator[TrainingStep]:
+    """Update the model once per step and yield what the step did.
+
+    Order, learning rate and dropout follow from the seed and the step alone, so a run that starts
+    at `first_step` with the weights and optimizer of that step goes on exactly as it would have.
+
+    Raises:
+        RunError: a loss or gradient is not finite; the step and its examples are named.
+        DeviceError: the memory is not enough.
+    """
+    train, seed = recipe.train, recipe.seed
+    lengths = [len(example.input_ids) for example in examples]
+    for step in range(first_step, plan.total_steps):
+        started = time.perf_counter()
+        batch = global_batch(len(examples), train.global_batch_size, seed=seed, step=step)
+        micro = [
+            [examples[index] for index in part]
+            for part in micro_batches(batch, lengths, size=plan.batch_size_per_device)
+        ]
+        torch.manual_seed(seed * 1_000_003 + step)
+        model.train()
+        rate = learning_rate(step, total_steps=plan.total_steps, train=train)
+        set_learning_rate(optimizer, rate)
+        try:
+            loss = _accumulate(model, micro, accelerator=accelerator)
+        except torch.OutOfMemoryError as error:
+            raise DeviceError(
+                f"step {step + 1}: {accelerator.device} has too little memory for micro-batches of"
+                f" {plan.batch_size_per_device} examples",
+                hint=f"use train.batch_size_per_device={max(1, plan.batch_size_per_device // 2)}",
+            ) from error
+        grad_norm = float(
+            accelerator.clip_grad_norm_(model.parameters(), train.max_grad_norm or math.inf)
+        )
+        _refuse_nonsense(step, loss, grad_norm, batch=[examples[index].id for index in batch])
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        tokens = sum(lengths[index] for index in batch)
+        yield TrainingStep(
+            step=step + 1,
+            epoch=(step + 1) / plan.steps_per_epoch,
+            tokens=tokens,
+            learned_tokens=sum(examples[index].learned_tokens for index in batch),
+            loss=loss,
+            learning_rate=rate,
+            grad_norm=grad_norm,
+            tokens_per_second=tokens / (time.perf_counter() - started),
+            peak_memory_gib=peak_memory_gib(accelerator.device),
+        )
+
+
+def _accumulate(
+    model: Any, micro: Sequence[Sequence[EncodedExample]], *, accelerator: Any
+) -> float:
+    """Add up the gradients of the micro-batches; return the loss per learned token."""
+    learned = sum(example.learned_tokens for part in micro for example in part)
+    total = 0.0
+    for number, part in enumerate(micro, start=1):
+        is_last = number == len(micro)
+        with nullcontext() if is_last else accelerator.no_sync(model):
+            batch = make_batch(part).to(accelerator.device)
+            loss = normalized_loss(
+                token_losses(model, batch),
+                learned_tokens=learned,
+                processes=accelerator.num_processes,
+            )
+            accelerator.backward(loss)
+        total += loss.item() / accelerator.num_processes
+    return total
+
+
+def _refuse_nonsense(step: int, loss: float, grad_norm: float, *, batch: list[str]) -> None:
+    if math.isfinite(loss) and math.isfinite(grad_norm):
+        return
+    what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient norm is {grad_norm}"
+    raise RunError(
+        f"step {step + 1}: {what}; the step learned {', '.join(batch[:8])}"
+        + (f" and {len(batch) - 8} more" if len(batch) > 8 else ""),
+        hint="lower train.learning_rate, or look at these examples",
+    )
+
+
+def peak_memory_gib(device: torch.device) -> float:
+    """Return the most memory that was in use so far: the GPU's, or the process's on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**30
+    # Linux counts in KiB, macOS in bytes.
+    unit = 2**10 if sys.platform != "darwin" else 1
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30

@@ -1,0 +1,81 @@
+"""From device, recipe and data to dtype, batches and steps: with reasons, stored in plan.json."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ftool.model.load import Device
+from ftool.recipe.schema import Train
+
+MICRO_BATCH_TOKENS = {"cpu": 1024}
+"""Tokens of a micro-batch: on a CPU more gain nothing and only take memory."""
+GPU_MICRO_BATCH_TOKENS = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What `auto` became on this machine; reused when a run is resumed."""
+
+    device: str
+    dtype: str
+    max_length: int
+    batch_size_per_device: int
+    steps_per_epoch: int
+    total_steps: int
+    validate_every: int | None
+    checkpoint_every: int
+    reasons: Mapping[str, str]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content of plan.json."""
+        return asdict(self)
+
+
+def longest_allowed(train: Train, model_config: Any) -> tuple[int, str]:
+    """Return the longest example in tokens, and why."""
+    context = getattr(model_config, "max_position_embeddings", None)
+    if train.max_length == "auto":
+        return (context, "the model's context") if context else (2048, "the model names none")
+    if context and train.max_length > context:
+        return context, f"the model's context; the recipe's {train.max_length} is beyond it"
+    return train.max_length, "the recipe says so"
+
+
+def make_plan(
+    train: Train, device: Device, *, max_length: tuple[int, str], lengths: Sequence[int]
+) -> Plan:
+    """Decide everything that the recipe leaves to the machine and the data.
+
+    Args:
+        train: the recipe's block.
+        device: where it runs.
+        max_length: tokens, and why.
+        lengths: tokens of every train example.
+    """
+    steps_per_epoch = math.ceil(len(lengths) / train.global_batch_size)
+    epochs_steps = max(1, round(train.epochs * steps_per_epoch))
+    size, why = _micro_batch(train, device, max(lengths))
+    return Plan(
+        device=str(device.device),
+        dtype=device.dtype_name,
+        max_length=max_length[0],
+        batch_size_per_device=size,
+        steps_per_epoch=steps_per_epoch,
+        total_steps=train.max_steps or epochs_steps,
+        validate_every=train.validation.every.steps(steps_per_epoch) if train.validation else None,
+        checkpoint_every=train.checkpoint.every.steps(steps_per_epoch),
+        reasons={
+            "device": device.reason,
+            "max_length": max_length[1],
+            "batch_size_per_device": why,
+        },
+    )
+
+
+def _micro_batch(train: Train, device: Device, longest: int) -> tuple[int, str]:
+    if train.batch_size_per_device != "auto":
+        return min(train.batch_size_per_device, train.global_batch_size), "the recipe says so"
+    budget = MICRO_BATCH_TOKENS.get(device.device.type, GPU_MICRO_BATCH_TOKENS)
+    size = max(1, min(train.global_batch_size, budget // longest))
+    return size, f"the longest example has {longest} tokens, a micro-batch about {budget}"

@@ -1,0 +1,89 @@
+"""Scoring during training: the loss and `eval.metric` on a fixed sample of validation examples."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ftool.artifacts import OnNote, OnProgress, PreparedDataset
+from ftool.eval.scorer import Scorer, choose_mode
+from ftool.eval.statistics import stratified_sample
+from ftool.example import Example
+from ftool.metrics import metric_value
+from ftool.model.encode import Encoder, encode_examples
+from ftool.recipe.schema import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Validator:
+    """What is scored and by which metric, with the same scorer as `ftool eval`."""
+
+    examples: Sequence[Example]
+    encoder: Encoder
+    mode: str
+    label_names: tuple[str, ...]
+    metric: str
+    max_new_tokens: int
+    on_progress: OnProgress
+
+    def score(self, model: Any) -> dict[str, float]:
+        """Return `loss` (nats per learned token) and the metric."""
+        scorer = Scorer(model, self.encoder, self.mode, self.label_names, self.max_new_tokens)
+        losses = scorer.losses(self.examples, on_progress=self.on_progress)
+        learned = sum(tokens for _, tokens in losses)
+        scores = {"loss": sum(loss * tokens for loss, tokens in losses) / learned}
+        if self.metric != "loss":
+            predictions = scorer.predict(self.examples, on_progress=self.on_progress)
+            scores[self.metric] = metric_value(
+                self.metric,
+                [str(prediction.expected) for prediction in predictions],
+                [prediction.predicted for prediction in predictions],
+                self.label_names,
+            )
+        model.train()
+        return scores
+
+    def goodness(self, scores: dict[str, float]) -> float:
+        """Return the metric so that more is better."""
+        return -scores["loss"] if self.metric == "loss" else scores[self.metric]
+
+
+def make_validator(
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    encoder: Encoder,
+    *,
+    max_length: int,
+    on_progress: OnProgress,
+    on_note: OnNote,
+) -> Validator | None:
+    """Choose the validation examples once; None where nothing is validated.
+
+    Raises:
+        RecipeError: the mode needs labels and there are none.
+    """
+    if recipe.train.validation is None:
+        return None
+    if not dataset.count("validation"):
+        on_note("no validation: the dataset has no validation split, so the last step is kept")
+        return None
+    mode = choose_mode(recipe.eval.mode, dataset.label_names)
+    every = dataset.examples("validation")
+    encoded = encode_examples(every, encoder, max_length=max_length)
+    if encoded.overlong:
+        on_note(f"{len(encoded.overlong)} validation examples exceed {max_length} tokens: not used")
+    fitting = [example for example in every if example.id not in set(encoded.overlong)]
+    chosen = stratified_sample(
+        [example.id for example in fitting],
+        [example.label for example in fitting],
+        recipe.train.validation.examples,
+        seed=recipe.seed,
+    )
+    return Validator(
+        examples=[fitting[index] for index in chosen],
+        encoder=encoder,
+        mode=mode,
+        label_names=dataset.label_names,
+        metric="loss" if mode == "loss" else recipe.eval.metric,
+        max_new_tokens=recipe.eval.max_new_tokens,
+        on_progress=on_progress,
+    )

@@ -1,0 +1,37 @@
+import torch
+from tiny import tiny_model, tiny_tokenizer
+
+from ftool.model.generate import generate_texts
+
+PROMPTS = [[40, 41, 42, 43, 44], [50], [60, 61, 62]]
+
+
+def generate(model, batch_size=16, end_id=2):
+    return generate_texts(
+        model,
+        tiny_tokenizer(),
+        PROMPTS,
+        end_id=end_id,
+        max_new_tokens=6,
+        batch_size=batch_size,
+    )
+
+
+def test_the_batch_does_not_change_the_text():
+    model = tiny_model()
+    assert generate(model) == generate(model, batch_size=1)
+
+
+def test_generation_is_greedy_and_ends_at_the_end_token():
+    model, tokenizer = tiny_model(), tiny_tokenizer()
+    ids = torch.tensor([PROMPTS[0]])
+    answer = []
+    for _ in range(6):
+        token = int(model(ids).logits[0, -1].argmax())
+        answer.append(token)
+        ids = torch.cat([ids, torch.tensor([[token]])], dim=1)
+    assert generate(model)[0] == tokenizer.decode(answer, skip_special_tokens=True)
+    end = answer[3]
+    expected = answer[: answer.index(end)]
+    ended = generate(model, end_id=end)[0]
+    assert ended == tokenizer.decode(expected, skip_special_tokens=True)

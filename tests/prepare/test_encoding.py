@@ -1,0 +1,80 @@
+import gzip
+import io
+from pathlib import Path
+
+import pytest
+
+from ftool.errors import DataError
+from ftool.prepare.encoding import (
+    MAX_LINE,
+    detect_encoding,
+    open_text,
+    physical_lines,
+    printable,
+    unreadable,
+)
+
+
+@pytest.mark.parametrize(
+    ("data", "encoding"),
+    [
+        (b"plain\n", "utf-8"),
+        ("naïve\n".encode(), "utf-8"),
+        ("\ufeffa".encode(), "utf-8-sig"),
+        ("naïve".encode("utf-16"), "utf-16"),
+        ("naïve".encode("utf-32"), "utf-32"),
+        ("Zürich\nGenève\n".encode() + b"M\xfcnchen\n", "utf-8"),
+    ],
+)
+def test_detect_encoding(tmp_path: Path, data: bytes, encoding: str) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(data)
+    assert detect_encoding(file) == encoding
+
+
+def test_another_encoding_is_detected_where_most_lines_are_not_utf8(tmp_path: Path) -> None:
+    lines = [
+        "Où est passée ma carte bancaire ? Elle a été expédiée à ma mère.",
+        "Je n'ai pas reçu le virement prévu, pouvez-vous vérifier ?",
+        "L'hôtel a prélevé deux fois le même montant, c'est déjà réglé.",
+    ]
+    file = tmp_path / "a.txt.gz"
+    file.write_bytes(gzip.compress("\n".join(lines * 5).encode("cp1252")))
+    with open_text(file, detect_encoding(file)) as text:
+        assert text.read().split("\n")[:3] == lines
+
+
+def test_undecodable_bytes_are_escaped_one_by_one(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes(b"a\xff\xfeb")
+    with open_text(file, "utf-8") as text:
+        read = text.read()
+    assert read == "a\udcff\udcfeb"
+    assert unreadable(read) == ("undecodable_bytes", "byte 0xff at character 2")
+    assert printable(read) == "a\\udcff\\udcfeb"
+
+
+def test_cut_utf16_is_escaped_and_not_raised(tmp_path: Path) -> None:
+    file = tmp_path / "a.txt"
+    file.write_bytes("ab".encode("utf-16") + b"c")
+    with open_text(file, "utf-16") as text:
+        assert text.read() == "ab\udc63"
+
+
+def test_unknown_encoding(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("a")
+    with pytest.raises(DataError, match="`klingon` is not a known character encoding"):
+        open_text(tmp_path / "a.txt", "klingon")
+
+
+def test_physical_lines_count_from_one_and_end_with_the_file() -> None:
+    file = io.StringIO("a\n\r\nb\n\n", newline="")
+    assert list(physical_lines(file)) == [(1, "a\n"), (2, "\r\n"), (3, "b\n")]
+    assert list(physical_lines(io.StringIO(" "))) == []
+
+
+def test_unreadable_texts() -> None:
+    assert unreadable("fine") is None
+    assert unreadable("a\0") == ("nul_byte", "at character 2")
+    too_long = unreadable("a" * (MAX_LINE + 1))
+    assert too_long is not None and too_long[0] == "line_too_long"

@@ -1,0 +1,385 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
+
+import pytest
+from folders import RECIPE, write_dataset, write_run
+
+from ftool.artifacts import PreparedDataset, TrainingRun
+from ftool.cli import QUIET, run
+from ftool.errors import DataError, DeviceError, FtoolError, GateError, HubError
+from ftool.recipe.schema import Recipe
+
+REPORT = {"schema": 1, "metrics": {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}}
+
+
+class Stages:
+    """Stand-ins for the stage functions: they note their arguments and return artifacts."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[tuple[str, Any, dict[str, Any]]] = []
+        self.error: BaseException | None = None
+        for stage, name in (
+            ("prepare.run", "prepare"),
+            ("train.run", "train"),
+            ("eval.run", "evaluate"),
+            ("hub.push", "push"),
+        ):
+            module = ModuleType(f"ftool.{stage}")
+            setattr(module, name, self._stand_in(name))
+            monkeypatch.setitem(sys.modules, module.__name__, module)
+
+    def _stand_in(self, name: str) -> Callable[..., Any]:
+        def stage(subject: Any, **named: Any) -> Any:
+            self.calls.append((name, subject, named))
+            if self.error:
+                raise self.error
+            named["on_note"]("a note of the stage")
+            return getattr(self, f"_{name}")(subject, **named)
+
+        return stage
+
+    def _prepare(self, recipe: Recipe, **_: Any) -> PreparedDataset:
+        return write_dataset(Path("data") / recipe.data_name)
+
+    def _train(self, recipe: Recipe, *, run: str | None, **_: Any) -> TrainingRun:
+        return write_run(Path("runs") / (run or recipe.name))
+
+    def _evaluate(self, *_: Any, **__: Any) -> SimpleNamespace:
+        return SimpleNamespace(
+            as_dict=lambda: REPORT,
+            subject="support",
+            split="validation",
+            mode="loss",
+            metrics={},
+            examples=3,
+            base=None,
+            floor=None,
+            unparsed=0,
+            per_label={},
+            label_names=(),
+            confusion=(),
+        )
+
+    def _push(
+        self, _: TrainingRun, *, repo: str, private: bool, dry_run: bool, **__: Any
+    ) -> SimpleNamespace:
+        return SimpleNamespace(
+            repo=repo,
+            url=None if dry_run else f"https://hub/{repo}",
+            files=(("README.md", 10),),
+            card="# Card",
+            private=private,
+            dry_run=dry_run,
+        )
+
+    @property
+    def last(self) -> tuple[str, Any, dict[str, Any]]:
+        return self.calls[-1]
+
+
+@pytest.fixture
+def stages(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Stages:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os, "environ", os.environ.copy())
+    Path("support.yaml").write_text(RECIPE)
+    return Stages(monkeypatch)
+
+
+def test_prepare_takes_the_only_recipe_here_and_names_the_next_command(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["prepare"]) == 0
+    out, err = capsys.readouterr()
+    assert stages.last[1].name == "support"
+    assert "recipe: support.yaml" in err
+    assert "a note of the stage" in err
+    assert out.endswith("next: ftool train\n")
+
+
+def test_overrides_reach_the_recipe_and_the_next_command(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["prepare", "--recipe", "support", "data.split.test=0.2", "name=my-tickets"]) == 0
+    recipe = stages.last[1]
+    assert (recipe.data.split.test, recipe.name) == (0.2, "my-tickets")
+    command = "next: ftool train --recipe support data.split.test=0.2 name=my-tickets\n"
+    assert capsys.readouterr().out.endswith(command)
+
+
+def test_train_hands_on_name_and_fresh(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["train", "--run", "rank8", "--fresh", "train.method.r=8"]) == 0
+    _, recipe, named = stages.last
+    assert recipe.train.method.r == 8
+    assert (named["run"], named["fresh"]) == ("rank8", True)
+    assert capsys.readouterr().out.endswith("next: ftool eval runs/rank8\n")
+
+
+def test_train_shows_steps_on_stderr(
+    stages: Stages, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(["train"]) == 0
+    assert {"on_note", "on_progress", "on_step"} <= stages.last[2].keys()
+
+
+@pytest.mark.parametrize("verb", ["prepare", "train"])
+def test_a_word_that_is_no_setting_is_refused(
+    stages: Stages, capsys: pytest.CaptureFixture[str], verb: str
+) -> None:
+    assert run([verb, "support"]) == 2
+    err = capsys.readouterr().err
+    assert "error: `support` is not a setting" in err
+    assert "hint: write --recipe support if it is a recipe" in err
+    assert stages.calls == []
+
+
+def test_eval_takes_the_newest_finished_run_and_says_so(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, name in enumerate(("older", "newer", "oldest")):
+        write_run(Path("runs") / name)
+        age = (100, 200, 50)[number]
+        os.utime(Path("runs") / name / "manifest.json", (age, age))
+    assert run(["eval"]) == 0
+    assert stages.last[1].path == Path("runs/newer")
+    out, err = capsys.readouterr()
+    assert "run: runs/newer (the newest finished one)" in err
+    assert out.endswith("next: ftool push-to-hub runs/newer --repo OWNER/NAME --dry-run\n")
+
+
+@pytest.mark.parametrize("name", ["rank8", "runs/rank8", "./runs/rank8"])
+def test_eval_finds_a_run_by_name_and_by_folder(stages: Stages, name: str) -> None:
+    write_run(Path("runs/rank8"))
+    assert run(["eval", name, "--split", "test"]) == 0
+    _, subject, named = stages.last
+    assert isinstance(subject, TrainingRun)
+    assert subject.path.name == "rank8"
+    assert (named["recipe"], named["split"]) == (None, "test")
+
+
+def test_eval_with_a_recipe_takes_the_run_of_that_name(stages: Stages) -> None:
+    write_run(Path("runs/support"))
+    write_run(Path("runs/newer"))
+    assert run(["eval", "--recipe", "support"]) == 0
+    _, subject, named = stages.last
+    assert subject.path == Path("runs/support")
+    assert named["recipe"].name == "support"
+
+
+def test_eval_overrides_the_recipe_of_the_run(stages: Stages) -> None:
+    write_run(Path("runs/support"), RECIPE + "seed: 99\n")
+    assert run(["eval", "eval.base=false", "support"]) == 0
+    recipe = stages.last[2]["recipe"]
+    assert (recipe.seed, recipe.eval.base) == (99, False)
+
+
+@pytest.mark.parametrize("name", ["HuggingFaceTB/SmolLM2-135M", "folder", "smollm2-135m-instruct"])
+def test_eval_takes_what_is_no_run_as_a_plain_model(
+    stages: Stages, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    Path("folder").mkdir()
+    Path("folder/config.json").write_text("{}")
+    assert run(["eval", name, "--data", "rows.csv"]) == 0
+    _, subject, named = stages.last
+    assert subject == name
+    assert named["data"] == Path("rows.csv")
+    assert named["recipe"].name == "support"
+    assert "push-to-hub" not in capsys.readouterr().out
+
+
+def test_eval_of_an_unfinished_or_missing_run_never_asks_the_hub(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("runs/broken").mkdir(parents=True)
+    Path("runs/broken/recipe.yaml").write_text(RECIPE)
+    Path("runs/broken/.lock").touch()
+    assert run(["eval", "broken"]) == 3
+    assert "runs/broken is not finished" in capsys.readouterr().err
+    assert run(["eval", "runs/missing"]) == 3
+    assert "there is no run runs/missing" in capsys.readouterr().err
+    assert stages.calls == []
+
+
+def test_eval_scores_one_model_at_a_time(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["eval", "a", "b"]) == 2
+    assert "only one model can be scored at a time, not 2: a, b" in capsys.readouterr().err
+
+
+def test_json_is_all_that_stdout_holds(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    write_run(Path("runs/support"))
+    assert run(["eval", "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out) == REPORT
+    assert "a note of the stage" in err
+
+
+def test_push_takes_repository_and_visibility_from_the_recipe_of_the_run(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(Path("runs/support"), RECIPE + "hub: {repo: me/support}\n")
+    assert run(["push-to-hub"]) == 0
+    _, subject, named = stages.last
+    assert subject.path == Path("runs/support")
+    assert (named["repo"], named["private"], named["merged"]) == ("me/support", True, None)
+    assert named["dry_run"] is False
+    assert capsys.readouterr().out.endswith("next: hf download me/support\n")
+
+
+def test_push_options_win_over_the_recipe(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(Path("runs/support"), RECIPE + "hub: {repo: me/support}\n")
+    words = ["push-to-hub", "support", "--repo", "us/other", "--public", "--adapter", "--dry-run"]
+    assert run(words) == 0
+    named = stages.last[2]
+    assert (named["repo"], named["private"], named["merged"]) == ("us/other", False, False)
+    assert named["dry_run"] is True
+    out = capsys.readouterr().out
+    assert "# Card" in out
+    assert out.endswith("next: ftool push-to-hub runs/support --repo us/other --public --adapter\n")
+
+
+def test_push_reads_the_hub_section_of_a_named_recipe(stages: Stages) -> None:
+    write_run(Path("runs/support"))
+    write_run(Path("runs/newer"))
+    Path("support.yaml").write_text(RECIPE + "hub: {repo: me/new, private: false}\n")
+    assert run(["push-to-hub", "--recipe", "support.yaml"]) == 0
+    _, subject, named = stages.last
+    assert subject.path == Path("runs/support")
+    assert (named["repo"], named["private"]) == ("me/new", False)
+
+
+def test_push_without_a_repository_is_refused(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(Path("runs/support"))
+    assert run(["push-to-hub"]) == 2
+    assert "hint: add --repo OWNER/NAME" in capsys.readouterr().err
+    assert stages.calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "command"),
+    [
+        (["train", "--nonsense"], "ftool train"),
+        (["train", "--run"], "ftool"),
+        (["eval", "--split", "dev"], "ftool eval"),
+        (["push-to-hub", "a", "b"], "ftool push-to-hub"),
+        (["trane"], "ftool"),
+    ],
+)
+def test_wrong_usage_ends_with_2_and_the_help_to_read(
+    stages: Stages, capsys: pytest.CaptureFixture[str], words: list[str], command: str
+) -> None:
+    assert run(words) == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.endswith(f"hint: run: {command} --help\n")
+
+
+@pytest.mark.parametrize(
+    ("error", "code"), [(DataError, 3), (GateError, 4), (DeviceError, 5), (HubError, 6)]
+)
+def test_what_a_stage_refuses_becomes_its_exit_code(
+    stages: Stages, capsys: pytest.CaptureFixture[str], error: type[FtoolError], code: int
+) -> None:
+    stages.error = error("tickets.csv: line 3 is broken", hint="mend it")
+    assert run(["prepare"]) == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.endswith("error: tickets.csv: line 3 is broken\nhint: mend it\n")
+
+
+def test_a_bug_keeps_its_traceback(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    stages.error = ZeroDivisionError("inside a stage")
+    assert run(["prepare"]) == 70
+    err = capsys.readouterr().err
+    assert "ZeroDivisionError: inside a stage" in err
+    assert "Traceback" in err
+    assert err.splitlines()[-1].startswith("This is a bug in ftool")
+
+
+def test_ctrl_c_ends_with_130(stages: Stages, capsys: pytest.CaptureFixture[str]) -> None:
+    stages.error = KeyboardInterrupt()
+    assert run(["prepare"]) == 130
+    err = capsys.readouterr().err
+    assert err.endswith("interrupted\n")
+    assert "Traceback" not in err
+
+
+def test_libraries_are_quiet_before_a_stage_is_imported(
+    stages: Stages, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.environ.clear()
+    os.environ["TRANSFORMERS_VERBOSITY"] = "info"
+    run(["prepare"])
+    assert os.environ == {**QUIET, "TRANSFORMERS_VERBOSITY": "info"}
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    from ftool.artifacts import ftool_version
+
+    assert run(["--version"]) == 0
+    assert capsys.readouterr().out == f"ftool {ftool_version()}\n"
+
+
+def test_no_verb_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run([]) == 0
+    assert "Usage: ftool [OPTIONS] COMMAND" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("verb", ["prepare", "train", "eval", "push-to-hub"])
+def test_every_help_ends_with_two_examples(capsys: pytest.CaptureFixture[str], verb: str) -> None:
+    assert run([verb, "--help"]) == 0
+    *_, title, first, second = capsys.readouterr().out.rstrip().splitlines()
+    assert title == "  Examples:"
+    assert first.startswith(f"    ftool {verb} ")
+    assert second.startswith(f"    ftool {verb} ")
+
+
+def test_a_closed_pipe_is_quiet() -> None:
+    shell = f"{sys.executable} -m ftool --help | true; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() in {"0", "1"}
+    assert done.stderr == ""
+
+
+def test_sigterm_unwinds_and_ends_with_143(tmp_path: Path) -> None:
+    program = """
+import sys, time, types
+from ftool import cli
+module = types.ModuleType("ftool.prepare.run")
+def prepare(recipe, **_):
+    try:
+        print("ready", flush=True)
+        time.sleep(30)
+    finally:
+        print("unwound", flush=True)
+module.prepare = prepare
+sys.modules["ftool.prepare.run"] = module
+sys.argv = ["ftool", "prepare"]
+cli.main()
+"""
+    (tmp_path / "support.yaml").write_text(RECIPE)
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGTERM)
+        out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (143, "unwound\n")
+    assert "Traceback" not in err

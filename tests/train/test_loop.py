@@ -1,0 +1,177 @@
+import copy
+
+import pytest
+import torch
+from accelerate import Accelerator
+from peft import LoraConfig, get_peft_model
+from tiny import tiny_model
+from transformers import Trainer, TrainingArguments
+
+from ftool.errors import RunError
+from ftool.example import EncodedExample
+from ftool.recipe.schema import Recipe
+from ftool.train.loop import training_steps
+from ftool.train.optimizer import make_optimizer
+from ftool.train.order import global_batch
+from ftool.train.plan import Plan
+
+
+def examples(count=22, seed=3):
+    generator = torch.Generator().manual_seed(seed)
+    made = []
+    for number in range(count):
+        length = int(torch.randint(6, 20, (), generator=generator))
+        ids = tuple(torch.randint(3, 300, (length,), generator=generator).tolist())
+        learned = int(torch.randint(1, 5, (), generator=generator))
+        labels = (-100,) * (length - learned) + ids[length - learned :]
+        made.append(EncodedExample(f"e{number}", ids, labels))
+    return made
+
+
+def recipe(**train):
+    return Recipe.model_validate(
+        {
+            "name": "t",
+            "data": {"sources": [{"path": "x.csv"}]},
+            "train": {"global_batch_size": 8, "learning_rate": 1e-2, "weight_decay": 0.1} | train,
+        }
+    )
+
+
+def plan(count, settings, total=6, micro=8):
+    steps_per_epoch = -(-count // settings.train.global_batch_size)
+    return Plan("cpu", "float32", 64, micro, steps_per_epoch, total, None, 100, {})
+
+
+def with_adapter(model):
+    torch.manual_seed(5)
+    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM")
+    return get_peft_model(model, config)
+
+
+MODELS = {"full": lambda: tiny_model(), "lora": lambda: with_adapter(tiny_model())}
+
+
+def run(model, settings, data, *, micro=8, total=6):
+    accelerator = Accelerator(cpu=True)
+    model, optimizer = accelerator.prepare(model, make_optimizer(model, settings.train))
+    steps = training_steps(
+        model,
+        optimizer,
+        data,
+        accelerator=accelerator,
+        plan=plan(len(data), settings, total=total, micro=micro),
+        recipe=settings,
+    )
+    return [step.loss for step in steps], {n: p.detach() for n, p in model.named_parameters()}
+
+
+@pytest.mark.parametrize("method", MODELS)
+@pytest.mark.parametrize("micro", [1, 3])
+def test_k_micro_batches_equal_one_batch(method, micro):
+    settings, data = recipe(), examples()
+    losses, weights = run(MODELS[method](), settings, data, micro=8)
+    split_losses, split_weights = run(MODELS[method](), settings, data, micro=micro)
+    assert split_losses == pytest.approx(losses, abs=1e-5)
+    for name, value in weights.items():
+        torch.testing.assert_close(split_weights[name], value, rtol=1e-5, atol=1e-5)
+
+
+class OurOrder(torch.utils.data.Dataset):
+    """The examples in the order of the steps, padded the way the stock Trainer pads."""
+
+    def __init__(self, data, order):
+        self.rows = [data[index] for index in order]
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, index):
+        row = self.rows[index]
+        return {"input_ids": row.input_ids, "labels": row.labels}
+
+
+def collate(rows):
+    length = max(len(row["input_ids"]) for row in rows)
+    ids = [[*row["input_ids"], *[0] * (length - len(row["input_ids"]))] for row in rows]
+    labels = [[*row["labels"], *[-100] * (length - len(row["labels"]))] for row in rows]
+    mask = [[1] * len(row["input_ids"]) + [0] * (length - len(row["input_ids"])) for row in rows]
+    return {
+        "input_ids": torch.tensor(ids),
+        "labels": torch.tensor(labels),
+        "attention_mask": torch.tensor(mask),
+    }
+
+
+class InOrder(Trainer):
+    micro_losses: list
+
+    def _get_train_sampler(self, *args, **kwargs):
+        return torch.utils.data.SequentialSampler(self.train_dataset)
+
+    def training_step(self, *args, **kwargs):
+        loss = super().training_step(*args, **kwargs)
+        self.micro_losses.append(loss.item())
+        return loss
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("method", MODELS)
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_the_loop_equals_the_stock_trainer_step_by_step(method, schedule, tmp_path):
+    settings = recipe(schedule=schedule, warmup_ratio=0.2, max_grad_norm=0.5)
+    data = examples(24)
+    order = [i for step in range(6) for i in global_batch(24, 8, seed=settings.seed, step=step)]
+    theirs = MODELS[method]()
+    trainer = InOrder(
+        model=theirs,
+        args=TrainingArguments(
+            output_dir=str(tmp_path),
+            per_device_train_batch_size=4,
+            gradient_accumulation_steps=2,
+            max_steps=6,
+            learning_rate=1e-2,
+            lr_scheduler_type=schedule,
+            warmup_steps=2,
+            weight_decay=0.1,
+            max_grad_norm=0.5,
+            logging_steps=1,
+            save_strategy="no",
+            report_to=[],
+            disable_tqdm=True,
+            use_cpu=True,
+            remove_unused_columns=False,
+        ),
+        train_dataset=OurOrder(data, order),
+        data_collator=collate,
+    )
+    trainer.micro_losses = []
+    trainer.train()
+    pairs = zip(trainer.micro_losses[::2], trainer.micro_losses[1::2], strict=True)
+    losses, weights = run(MODELS[method](), settings, data, micro=4)
+    assert [sum(pair) for pair in pairs] == pytest.approx(losses, abs=1e-5)
+    for name, value in theirs.named_parameters():
+        torch.testing.assert_close(weights[name], value.detach(), rtol=1e-5, atol=1e-5)
+
+
+def test_a_loss_that_is_not_finite_stops_with_step_and_examples():
+    model = tiny_model()
+    with torch.no_grad():
+        model.lm_head.weight[7] = float("nan")
+    with pytest.raises(RunError, match=r"step 1: the loss is nan; the step learned e\d+"):
+        run(model, recipe(), examples())
+
+
+def test_the_first_steps_do_not_depend_on_how_many_follow_with_a_constant_rate():
+    settings = recipe(schedule="constant", warmup_ratio=0)
+    short, _ = run(tiny_model(), settings, examples(), total=3)
+    long, _ = run(tiny_model(), settings, examples(), total=6)
+    assert long[:3] == short
+
+
+def test_dropout_follows_from_seed_and_step_alone():
+    model = tiny_model(attention_dropout=0.5)
+    first, _ = run(copy.deepcopy(model), recipe(), examples(), total=3)
+    torch.rand(100)
+    second, _ = run(model, recipe(), examples(), total=3)
+    assert first == second

@@ -1,0 +1,42 @@
+import torch
+from transformers import LlamaConfig
+
+from ftool.model.load import Device
+from ftool.recipe.schema import Train
+from ftool.train.plan import Plan, longest_allowed, make_plan
+
+CPU = Device(torch.device("cpu"), torch.float32, "no GPU was found")
+
+
+def plan(train, lengths):
+    return make_plan(train, CPU, max_length=(256, "the model's context"), lengths=lengths)
+
+
+def test_auto_becomes_numbers_with_reasons():
+    made = plan(Train(), [100] * 40)
+    assert (made.steps_per_epoch, made.total_steps) == (3, 9)
+    assert made.batch_size_per_device == 10
+    assert (made.validate_every, made.checkpoint_every) == (2, 2)
+    assert made.reasons["device"] == "no GPU was found"
+    assert Plan(**made.as_dict()) == made
+
+
+def test_long_examples_make_small_micro_batches():
+    assert plan(Train(), [100, 512]).batch_size_per_device == 2
+    assert plan(Train(), [100, 5000]).batch_size_per_device == 1
+    assert plan(Train(batch_size_per_device=64), [100]).batch_size_per_device == 16
+
+
+def test_steps_follow_epochs_unless_max_steps_says_otherwise():
+    assert plan(Train(epochs=0.5), [9] * 64).total_steps == 2
+    assert plan(Train(epochs=0.01), [9] * 64).total_steps == 1
+    assert plan(Train(max_steps=7), [9] * 64).total_steps == 7
+    assert plan(Train(validate=None), [9] * 64).validate_every is None
+
+
+def test_the_context_bounds_the_length():
+    config = LlamaConfig(max_position_embeddings=128)
+    assert longest_allowed(Train(), config)[0] == 128
+    assert longest_allowed(Train(max_length=64), config) == (64, "the recipe says so")
+    assert longest_allowed(Train(max_length=999), config)[0] == 128
+    assert longest_allowed(Train(), object())[0] == 2048
