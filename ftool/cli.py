@@ -182,7 +182,9 @@ def evaluate(
         show_json(report.as_dict())
         return
     show_report(report)
-    if not isinstance(subject, str):
+    if isinstance(subject, str):
+        show_next(["ftool", "train", *_again(recipe, overrides)])
+    else:
         words = ["push-to-hub", str(subject.path), "--repo", "OWNER/NAME", "--dry-run"]
         show_next(["ftool", *words])
 

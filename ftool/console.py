@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 SECONDS_BETWEEN_LINES = 5.0
 SECONDS_BETWEEN_FRAMES = 0.1
-LABELS_SHOWN = 10
+LABELS_SHOWN = 12
 WORST_SHOWN = 5
 STEP_COLUMNS = ("step", "epoch", "loss", "learning rate", "tokens/s", "memory", "time left")
 STEP_WIDTHS = (13, 7, 9, 15, 10, 10, 13)
@@ -191,7 +191,6 @@ def show_json(value: Any) -> None:
 
 def show_dataset(dataset: PreparedDataset) -> None:
     """Show where the rows went, split by split and label by label."""
-    manifest = dataset.manifest()
     _title(f"{dataset.path}", f"{dataset.kind}, {_count(len(dataset.label_names), 'label')}")
     funnel = _table("", ">")
     funnel.add_row("read", f"{dataset.rows['read']:,}")
@@ -203,10 +202,7 @@ def show_dataset(dataset: PreparedDataset) -> None:
         funnel.add_row(f"  {split}", f"{dataset.count(split):,}")
     _stdout.print(funnel)
     if dataset.label_names:
-        _show_labels(manifest["label_counts"])
-    for canonical, spellings in manifest["merged_spellings"].items():
-        merged = ", ".join(f"{spelling} ({count})" for spelling, count in spellings.items())
-        _stdout.print(Text(_one_line(f"one label `{canonical}`: {merged}")), soft_wrap=True)
+        _show_labels(dataset.manifest()["label_counts"])
 
 
 def _show_labels(counts: Mapping[str, Mapping[str, int]]) -> None:
@@ -257,13 +253,15 @@ def show_report(report: "Report") -> None:
     if report.base:
         columns["base"] = (report.base.metrics, report.base.examples)
     if report.floor:
-        columns[f"floor ({report.floor.name})"] = (report.floor.metrics, report.floor.examples)
-    table = _table("", *(f">{_one_line(name)}" for name in columns))
+        columns["floor"] = (report.floor.metrics, report.floor.examples)
+    table = _table("", *(f">{name}" for name in columns))
     names = {name: name for name in report.metrics} if report.mode == "loss" else LABEL_METRICS
     for name, words in names.items():
         table.add_row(words, *(_interval(metrics.get(name)) for metrics, _ in columns.values()))
     table.add_row("examples", *(f"{examples:,}" for _, examples in columns.values()))
     _stdout.print(table)
+    if report.floor:
+        _stdout.print(Text(f"floor: {_one_line(report.floor.name)}"))
     if report.unparsed:
         share = f"{report.unparsed:,} of {report.examples:,} ({report.unparsed_ratio:.1%})"
         _stdout.print(Text(f"answers that name no label: {share}"))

@@ -190,7 +190,7 @@ def test_eval_takes_what_is_no_run_as_a_plain_model(
     assert subject == name
     assert named["data"] == Path("rows.csv")
     assert named["recipe"].name == "support"
-    assert "push-to-hub" not in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("next: ftool train\n")
 
 
 def test_eval_of_an_unfinished_or_missing_run_never_asks_the_hub(

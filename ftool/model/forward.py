@@ -1,11 +1,16 @@
-"""One forward pass: logits only where a token is learned, and the losses of those tokens."""
+"""One forward pass: shared prefix, logits only where a token is learned, token losses."""
 
 import inspect
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 
-from ftool.model.batch import Batch
+from ftool.example import EncodedExample
+from ftool.model.batch import Batch, make_batch, make_shared_batch, shared_prefix
+
+TOLERANCE = 1e-3
+"""Float32 differs by about 1e-6; a mask that is not understood by far more."""
 
 
 def token_losses(model: Any, batch: Batch) -> torch.Tensor:
@@ -24,6 +29,7 @@ def token_losses(model: Any, batch: Batch) -> torch.Tensor:
         logits = model(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
+            attention_mask=None if batch.sees is None else additive_mask(batch.sees, model.dtype),
             logits_to_keep=batch.predicts,
             use_cache=False,
         ).logits  # [learned, vocabulary]
@@ -31,6 +37,36 @@ def token_losses(model: Any, batch: Batch) -> torch.Tensor:
         every = model(input_ids=batch.input_ids, use_cache=False).logits
         logits = every[batch.predicts]
     return torch.nn.functional.cross_entropy(logits.float(), batch.targets, reduction="none")
+
+
+def additive_mask(sees: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
+    """Return the mask [.., 1, queries, keys] that every attention implementation adds."""
+    mask = torch.zeros(sees.shape, dtype=dtype, device=sees.device)
+    mask.masked_fill_(~sees, torch.finfo(dtype).min)
+    return mask[None, None] if mask.ndim == 2 else mask[:, None]
+
+
+@torch.no_grad()
+def can_share_prefix(model: Any, examples: Sequence[EncodedExample]) -> bool:
+    """Find out on real examples whether a shared prefix gives the losses of a padded batch.
+
+    It does not where attention is windowed or recurrent, or the mask is not understood.
+    """
+    prefix = shared_prefix(examples)
+    if not prefix or not takes_positions(model):
+        return False
+    training = model.training
+    model.eval()
+    padded = [make_batch([example]).to(model.device) for example in examples]
+    plain = torch.cat([token_losses(model, batch) for batch in padded])
+    batch = make_shared_batch(examples, prefix=prefix).to(model.device)
+    try:
+        shared = token_losses(model, batch)
+    except (RuntimeError, ValueError):
+        return False
+    finally:
+        model.train(training)
+    return bool(torch.allclose(shared, plain, rtol=TOLERANCE, atol=TOLERANCE))
 
 
 def takes_positions(model: Any) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ftool.model.batch import pad_left
+from ftool.model.forward import additive_mask
 
 WIDTH = 2
 """Nodes of one example fed at a time; more feed nodes that the search would never open."""
@@ -186,12 +187,9 @@ def _feed(
             for ancestor in search.trie.ancestors(node):
                 sees[row, place, search.column[ancestor]] = True
             search.column[node] = past + place
-    mask = torch.zeros(sees.shape, dtype=model.dtype).masked_fill_(
-        ~sees, torch.finfo(model.dtype).min
-    )
     return model(  # type: ignore[no-any-return]
         input_ids=tokens.to(model.device),
-        attention_mask=mask[:, None].to(model.device),  # [batch, 1, width, past + width]
+        attention_mask=additive_mask(sees.to(model.device), model.dtype),
         position_ids=positions.to(model.device),
         past_key_values=cache,
         use_cache=True,

@@ -20,6 +20,11 @@ _MARKS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_COMMON = (
+    *("cp1252", "cp1250", "cp1251", "koi8_r", "cp1253", "cp1254", "cp1255", "cp1256", "cp1257"),
+    *("cp932", "euc_jp", "gb18030", "big5", "cp949"),
+)
+"""What files are still written in; the first is plausible for any Western text."""
 _SAMPLE_BYTES = 1 << 18
 _ESCAPED = re.compile("[\udc00-\udcff]")
 
@@ -52,9 +57,11 @@ def open_text(path: Path, encoding: str) -> TextIO:
     Raises:
         DataError: there is no such character encoding.
     """
+    file = open_bytes(path)
     try:
-        return io.TextIOWrapper(open_bytes(path), encoding, errors="ftool.escape", newline="")
+        return io.TextIOWrapper(file, encoding, errors="ftool.escape", newline="")
     except LookupError as error:
+        file.close()
         raise DataError(
             f"encoding: `{encoding}` is not a known character encoding",
             hint="common ones are utf-8, cp1252, iso-8859-1, utf-16, shift_jis and gb18030",
@@ -89,9 +96,13 @@ def detect_encoding(path: Path) -> str:
 
 
 def _likely_encoding(sample: bytes) -> str:
+    """Guess an encoding; where the guess lies among the Latin ones, the most common is taken."""
     from charset_normalizer import from_bytes
 
-    best = from_bytes(sample).best()
+    matches = from_bytes(sample, cp_isolation=list(_COMMON))
+    if any(_COMMON[0] in match.could_be_from_charset for match in matches):
+        return _COMMON[0]
+    best = matches.best()
     return best.encoding if best is not None else "utf-8"
 
 

@@ -122,11 +122,13 @@ class Reader:
                 f"{self._found.shown}: no text column found among {', '.join(columns)}",
                 hint=f"name it in the recipe: columns: {{text: {last}}}",
             )
-        kind = "\n  a corpus without answers needs `data.kind: text`" if len(columns) == 1 else ""
+        is_corpus = detect(columns, {}, "text") is not None
+        kind = "\n  a corpus without answers needs `data.kind: text`" if is_corpus else ""
+        parts = f"prompt: {first}, label: {last}" if len(columns) > 1 else f"messages: {first}"
         return DataError(
             f"{self._found.shown}: no conversation, prompt with completion, or text with label "
             f"found among its columns {', '.join(columns)}{kind}",
-            hint=f"name them in the recipe: columns: {{prompt: {first}, label: {last}}}",
+            hint=f"name them in the recipe: columns: {{{parts}}}",
         )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
-from ftool.artifacts import OnNote, file_sha256, is_ours
+from ftool.artifacts import MANIFEST, OnNote, file_sha256, is_ours
 from ftool.errors import DataError, HubError
 from ftool.prepare.delimited import read_delimited
 from ftool.prepare.encoding import (
@@ -152,7 +152,8 @@ def _files(folder: Path, written: str) -> list[tuple[str, Path]]:
 def _is_raw(name: Path, file: Path, given: Path) -> bool:
     """Leave out hidden files, and what ftool itself wrote below a folder of raw data."""
     hidden = any(part.startswith(".") for part in name.parts if part not in given.parts)
-    ours = is_ours(file.parent) or is_ours(file.parent.parent)
+    folders = (file.parent, file.parent.parent)
+    ours = any((folder / MANIFEST).is_file() and is_ours(folder) for folder in folders)
     return file.is_file() and not hidden and not ours
 
 
@@ -222,7 +223,10 @@ def _read_text_file(found: Input, path: Path, on_note: OnNote) -> Iterator[Row]:
     if encoding is None:
         encoding = detect_encoding(path)
         if not encoding.startswith("utf"):
-            on_note(f"{found.shown} is not UTF-8; read as {encoding} (`encoding:` says otherwise)")
+            on_note(
+                f"{found.shown} is not UTF-8 and read as {encoding}; if letters look wrong, set "
+                "`encoding` of the source"
+            )
     with open_text(path, encoding) as file:
         yield from TEXT_READERS[_extension(path)](file)
 

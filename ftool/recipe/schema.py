@@ -265,6 +265,8 @@ class Train(Block):
     """Longest example in tokens; `auto` is the model's context."""
     overlong: Literal["reject", "trim_prompt"] = "reject"
     """What becomes of a longer example; a completion is never cut."""
+    shared_prefix: Literal["auto", "off"] = "auto"
+    """Run the tokens that examples begin with in common once per micro-batch; exact."""
     checkpoint: Checkpoint = Checkpoint()
     """When resumable states are saved."""
     validation: Annotated[Validate | None, Field(alias="validate")] = Validate()

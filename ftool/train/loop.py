@@ -13,7 +13,7 @@ import torch
 from ftool.artifacts import TrainingStep
 from ftool.errors import DeviceError, RunError
 from ftool.example import EncodedExample
-from ftool.model.batch import make_batch
+from ftool.model.batch import make_batch, make_shared_batch, shared_prefix
 from ftool.model.forward import token_losses
 from ftool.recipe.schema import Recipe
 from ftool.train.loss import normalized_loss
@@ -48,19 +48,21 @@ def training_steps(
         batch = global_batch(len(examples), train.global_batch_size, seed=seed, step=step)
         micro = [
             [examples[index] for index in part]
-            for part in micro_batches(batch, lengths, size=plan.batch_size_per_device)
+            for part in micro_batches(
+                batch, lengths, size=plan.batch_size_per_device, tokens=plan.micro_batch_tokens
+            )
         ]
         torch.manual_seed(seed * 1_000_003 + step)
         model.train()
         rate = learning_rate(step, total_steps=plan.total_steps, train=train)
         set_learning_rate(optimizer, rate)
         try:
-            loss = _accumulate(model, micro, accelerator=accelerator)
+            loss = _accumulate(model, micro, plan=plan, accelerator=accelerator)
         except torch.OutOfMemoryError as error:
             raise DeviceError(
                 f"step {step + 1}: {accelerator.device} has too little memory for micro-batches of"
-                f" {plan.batch_size_per_device} examples",
-                hint=f"use train.batch_size_per_device={max(1, plan.batch_size_per_device // 2)}",
+                f" {max(map(len, micro))} examples",
+                hint=f"use train.batch_size_per_device={max(1, max(map(len, micro)) // 2)}",
             ) from error
         grad_norm = float(
             accelerator.clip_grad_norm_(model.parameters(), train.max_grad_norm or math.inf)
@@ -83,7 +85,7 @@ def training_steps(
 
 
 def _accumulate(
-    model: Any, micro: Sequence[Sequence[EncodedExample]], *, accelerator: Any
+    model: Any, micro: Sequence[Sequence[EncodedExample]], *, plan: Plan, accelerator: Any
 ) -> float:
     """Add up the gradients of the micro-batches; return the loss per learned token."""
     learned = sum(example.learned_tokens for part in micro for example in part)
@@ -91,7 +93,9 @@ def _accumulate(
     for number, part in enumerate(micro, start=1):
         is_last = number == len(micro)
         with nullcontext() if is_last else accelerator.no_sync(model):
-            batch = make_batch(part).to(accelerator.device)
+            prefix = shared_prefix(part) if plan.shared_prefix and len(part) > 1 else 0
+            made = make_shared_batch(part, prefix=prefix) if prefix else make_batch(part)
+            batch = made.to(accelerator.device)
             loss = normalized_loss(
                 token_losses(model, batch),
                 learned_tokens=learned,

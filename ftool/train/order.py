@@ -23,13 +23,23 @@ def global_batch(count: int, size: int, *, seed: int, step: int) -> list[int]:
     return [int(index) for index in order[position * size : (position + 1) * size]]
 
 
-def micro_batches(batch: Sequence[int], lengths: Sequence[int], *, size: int) -> list[list[int]]:
+def micro_batches(
+    batch: Sequence[int], lengths: Sequence[int], *, size: int, tokens: int
+) -> list[list[int]]:
     """Divide a global batch into micro-batches of similar length, so that little is padded.
 
     Args:
         batch: indices of examples.
         lengths: tokens of every example, by index.
         size: examples per micro-batch at most.
+        tokens: padded tokens per micro-batch at most, unless one example alone has more.
     """
-    ordered = sorted(batch, key=lambda index: (lengths[index], index))
-    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
+    parts: list[list[int]] = []
+    for index in sorted(batch, key=lambda index: (lengths[index], index)):
+        is_full = parts and (
+            len(parts[-1]) == size or (len(parts[-1]) + 1) * lengths[index] > tokens
+        )
+        if not parts or is_full:
+            parts.append([])
+        parts[-1].append(index)
+    return parts

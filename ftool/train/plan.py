@@ -21,6 +21,8 @@ class Plan:
     dtype: str
     max_length: int
     batch_size_per_device: int
+    micro_batch_tokens: int
+    shared_prefix: bool
     steps_per_epoch: int
     total_steps: int
     validate_every: int | None
@@ -43,7 +45,12 @@ def longest_allowed(train: Train, model_config: Any) -> tuple[int, str]:
 
 
 def make_plan(
-    train: Train, device: Device, *, max_length: tuple[int, str], lengths: Sequence[int]
+    train: Train,
+    device: Device,
+    *,
+    max_length: tuple[int, str],
+    lengths: Sequence[int],
+    shared_prefix: bool,
 ) -> Plan:
     """Decide everything that the recipe leaves to the machine and the data.
 
@@ -52,15 +59,18 @@ def make_plan(
         device: where it runs.
         max_length: tokens, and why.
         lengths: tokens of every train example.
+        shared_prefix: whether micro-batches run a common prefix once.
     """
     steps_per_epoch = math.ceil(len(lengths) / train.global_batch_size)
     epochs_steps = max(1, round(train.epochs * steps_per_epoch))
-    size, why = _micro_batch(train, device, max(lengths))
+    size, tokens, why = _micro_batch(train, device)
     return Plan(
         device=str(device.device),
         dtype=device.dtype_name,
         max_length=max_length[0],
         batch_size_per_device=size,
+        micro_batch_tokens=tokens,
+        shared_prefix=shared_prefix,
         steps_per_epoch=steps_per_epoch,
         total_steps=train.max_steps or epochs_steps,
         validate_every=train.validation.every.steps(steps_per_epoch) if train.validation else None,
@@ -73,9 +83,10 @@ def make_plan(
     )
 
 
-def _micro_batch(train: Train, device: Device, longest: int) -> tuple[int, str]:
+def _micro_batch(train: Train, device: Device) -> tuple[int, int, str]:
+    """Return examples and padded tokens of a micro-batch at most, and why."""
     if train.batch_size_per_device != "auto":
-        return min(train.batch_size_per_device, train.global_batch_size), "the recipe says so"
-    budget = MICRO_BATCH_TOKENS.get(device.device.type, GPU_MICRO_BATCH_TOKENS)
-    size = max(1, min(train.global_batch_size, budget // longest))
-    return size, f"the longest example has {longest} tokens, a micro-batch about {budget}"
+        size = min(train.batch_size_per_device, train.global_batch_size)
+        return size, size * 2**20, "the recipe says so"
+    tokens = MICRO_BATCH_TOKENS.get(device.device.type, GPU_MICRO_BATCH_TOKENS)
+    return train.global_batch_size, tokens, f"about {tokens} tokens fill this device"

@@ -30,7 +30,9 @@ from ftool.artifacts import (
 from ftool.errors import DataError
 from ftool.example import EncodedExample
 from ftool.model.adapter import attach_adapter, save_model
+from ftool.model.batch import shared_prefix
 from ftool.model.encode import Encoder, encode_examples, make_encoder
+from ftool.model.forward import can_share_prefix
 from ftool.model.load import Device, LoadedModel, choose_device, load_base_model
 from ftool.recipe.schema import Lora, Recipe
 from ftool.train.checkpoint import (
@@ -49,6 +51,9 @@ from ftool.train.optimizer import make_optimizer
 from ftool.train.plan import Plan, longest_allowed, make_plan
 from ftool.train.tracking import StepLog, check_trackers
 from ftool.train.validate import Validator, make_validator
+
+WORTHWHILE_PREFIX = 8
+"""Common tokens below which sharing them saves nothing."""
 
 OnStep = Callable[[TrainingStep, int], None]
 """Told every step and how many there are."""
@@ -173,11 +178,12 @@ def _assemble(
         device,
         max_length=max_length,
         lengths=[len(example.input_ids) for example in examples],
+        shared_prefix=_shares_prefix(recipe, loaded.model, examples, note),
     )
     plan = settle_plan(folder, plan, dataset, loaded.base)
     note(
         f"{plan.total_steps} steps of {recipe.train.global_batch_size} examples, micro-batches of"
-        f" {plan.batch_size_per_device} ({plan.reasons['batch_size_per_device']})"
+        f" at most {plan.batch_size_per_device} ({plan.reasons['batch_size_per_device']})"
     )
     validator = make_validator(
         recipe,
@@ -188,6 +194,20 @@ def _assemble(
         on_note=note,
     )
     return Assembled(recipe, dataset, device, loaded, encoder, examples, overlong, plan, validator)
+
+
+def _shares_prefix(
+    recipe: Recipe, model: Any, examples: list[EncodedExample], note: OnNote
+) -> bool:
+    """Decide whether common prefixes are run once, after trying it on the first examples."""
+    common = shared_prefix(examples) if recipe.train.shared_prefix == "auto" else 0
+    if common < WORTHWHILE_PREFIX:
+        return False
+    if not can_share_prefix(model, examples[:2]):
+        note("no shared prefix: this architecture gives other losses with it")
+        return False
+    note(f"shared prefix: all examples begin with the same {common} tokens, run once a micro-batch")
+    return True
 
 
 def _encode_train(

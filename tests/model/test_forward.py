@@ -1,11 +1,13 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tiny import tiny_model
-from transformers import GPT2Config, GPT2LMHeadModel
+from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
 
 from ftool.example import EncodedExample
-from ftool.model.batch import make_batch
-from ftool.model.forward import takes_positions, token_losses
+from ftool.model.batch import make_batch, make_shared_batch, shared_prefix
+from ftool.model.forward import can_share_prefix, takes_positions, token_losses
 
 EXAMPLES = [
     EncodedExample("a", (5, 6, 7, 8, 9), (-100, -100, 7, -100, 9)),
@@ -44,3 +46,61 @@ def test_an_architecture_without_chosen_positions_gives_the_same_losses():
     batch = make_batch(EXAMPLES)
     assert takes_positions(model) and not takes_positions(Old())
     torch.testing.assert_close(token_losses(Old(), batch), token_losses(model, batch))
+
+
+def gradients(model, batches):
+    model.zero_grad()
+    torch.cat([token_losses(model, batch) for batch in batches]).sum().backward()
+    return torch.cat([p.grad.flatten() for p in model.parameters()])
+
+
+@pytest.mark.parametrize("make_model", [tiny_model, gpt2])
+@settings(max_examples=15, deadline=None)
+@given(
+    prefix=st.lists(st.integers(3, 299), min_size=1, max_size=6),
+    rests=st.lists(
+        st.tuples(
+            st.lists(st.integers(3, 299), min_size=1, max_size=5),
+            st.lists(st.integers(3, 299), min_size=1, max_size=4),
+        ),
+        min_size=2,
+        max_size=5,
+    ),
+)
+def test_a_shared_prefix_gives_the_losses_and_gradients_of_the_plain_batch(
+    make_model, prefix, rests
+):
+    model = make_model()
+    examples = []
+    for before, learned in rests:
+        ids = (*prefix, *before, *learned)
+        labels = (-100,) * (len(ids) - len(learned)) + tuple(learned)
+        examples.append(EncodedExample("x", ids, labels))
+    shared = make_shared_batch(examples, prefix=shared_prefix(examples))
+    plain = [make_batch([example]) for example in examples]
+    expected = torch.cat([token_losses(model, batch) for batch in plain])
+    torch.testing.assert_close(token_losses(model, shared), expected, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        gradients(model, [shared]), gradients(model, plain), rtol=1e-4, atol=1e-5
+    )
+    assert can_share_prefix(model, examples)
+
+
+def test_windowed_attention_cannot_share_a_prefix():
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=4,
+    )
+    model = MistralForCausalLM(config).eval()
+    ids = tuple(range(3, 23))
+    examples = [
+        EncodedExample("a", (*ids, 30, 31, 40), (-100,) * 22 + (40,)),
+        EncodedExample("b", (*ids, 32, 33, 41), (-100,) * 22 + (41,)),
+    ]
+    assert not can_share_prefix(model, examples)

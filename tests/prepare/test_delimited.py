@@ -39,7 +39,7 @@ def test_one_broken_row_costs_one_row() -> None:
     text = 'text,label\na,b\n"open,b\nc,d,e\nonly\n\n,\nq"in,b\n"x"y,z\nlast,f\n\n'
     assert outcomes(text) == [
         (2, {"text": "a", "label": "b"}),
-        (3, "unclosed_quote"),
+        (3, "broken_quote"),
         (4, "wrong_field_count"),
         (5, "wrong_field_count"),
         (6, "empty_row"),

@@ -63,4 +63,4 @@ def test_tool_calls_need_no_content() -> None:
 
 
 def test_reasons_are_ordered_from_empty_to_long() -> None:
-    assert list(FILTERS)[0] == "empty_text" and list(FILTERS)[-1] == "too_long"
+    assert next(iter(FILTERS)) == "empty_text" and list(FILTERS)[-1] == "too_long"

@@ -7,7 +7,7 @@ from ftool.recipe.file import load_recipe
 from ftool.train.folder import claim_run, finished_run, settle_plan
 from ftool.train.plan import Plan
 
-PLAN = Plan("cpu", "float32", 64, 8, 3, 9, None, 100, {})
+PLAN = Plan("cpu", "float32", 64, 8, 999, True, 3, 9, None, 100, {})
 BASE = BaseModel("base", None, "a" * 64)
 
 
@@ -42,7 +42,7 @@ def test_an_interrupted_run_of_other_data_is_refused(tmp_path, recipe):
 
 def test_the_first_plan_stays(tmp_path):
     assert settle_plan(tmp_path, PLAN, dataset(), BASE) == PLAN
-    other = Plan("cpu", "float32", 64, 2, 3, 9, None, 100, {})
+    other = Plan("cpu", "float32", 64, 2, 999, True, 3, 9, None, 100, {})
     assert settle_plan(tmp_path, other, dataset(), BASE) == PLAN
 
 

@@ -40,7 +40,7 @@ def recipe(**train):
 
 def plan(count, settings, total=6, micro=8):
     steps_per_epoch = -(-count // settings.train.global_batch_size)
-    return Plan("cpu", "float32", 64, micro, steps_per_epoch, total, None, 100, {})
+    return Plan("cpu", "float32", 64, micro, 9999, True, steps_per_epoch, total, None, 100, {})
 
 
 def with_adapter(model):

@@ -25,4 +25,7 @@ def test_epochs_and_seeds_differ():
 
 def test_micro_batches_hold_the_batch_by_length():
     lengths = [9, 1, 5, 7, 3]
-    assert micro_batches([0, 1, 2, 3, 4], lengths, size=2) == [[1, 4], [2, 3], [0]]
+    every = [0, 1, 2, 3, 4]
+    assert micro_batches(every, lengths, size=2, tokens=99) == [[1, 4], [2, 3], [0]]
+    assert micro_batches(every, lengths, size=9, tokens=10) == [[1, 4], [2], [3], [0]]
+    assert micro_batches(every, lengths, size=9, tokens=1) == [[1], [4], [2], [3], [0]]

@@ -9,22 +9,23 @@ CPU = Device(torch.device("cpu"), torch.float32, "no GPU was found")
 
 
 def plan(train, lengths):
-    return make_plan(train, CPU, max_length=(256, "the model's context"), lengths=lengths)
+    return make_plan(
+        train, CPU, max_length=(256, "the model's context"), lengths=lengths, shared_prefix=False
+    )
 
 
 def test_auto_becomes_numbers_with_reasons():
     made = plan(Train(), [100] * 40)
     assert (made.steps_per_epoch, made.total_steps) == (3, 9)
-    assert made.batch_size_per_device == 10
+    assert (made.batch_size_per_device, made.micro_batch_tokens) == (16, 1024)
     assert (made.validate_every, made.checkpoint_every) == (2, 2)
     assert made.reasons["device"] == "no GPU was found"
     assert Plan(**made.as_dict()) == made
 
 
-def test_long_examples_make_small_micro_batches():
-    assert plan(Train(), [100, 512]).batch_size_per_device == 2
-    assert plan(Train(), [100, 5000]).batch_size_per_device == 1
+def test_the_recipes_micro_batch_is_at_most_the_global_one():
     assert plan(Train(batch_size_per_device=64), [100]).batch_size_per_device == 16
+    assert plan(Train(batch_size_per_device=4), [100]).batch_size_per_device == 4
 
 
 def test_steps_follow_epochs_unless_max_steps_says_otherwise():
