@@ -1,7 +1,7 @@
 """The life-cycle of a fine-tuned language model: prepare, train, eval, push-to-hub.
 
 ```
-__main__.py         `python -m ftool`
+__main__.py         `python -m ftool`: runs the verbs, turns errors into exit codes
 cli.py              one short function per verb
 console.py          all a person sees in a terminal
 errors.py           what is refused on purpose, with exit codes

@@ -1,6 +1,78 @@
-"""`python -m ftool`, also what torchrun and `accelerate launch -m ftool` start."""
+"""`python -m ftool`, also what torchrun starts: runs the verbs, turns errors into exit codes."""
 
-from ftool.cli import main
+import os
+import signal
+import sys
+import traceback
+from typing import Any, NoReturn
+
+import typer
+
+from ftool.cli import app
+from ftool.errors import FtoolError, RecipeError
+
+INTERRUPTED = 130
+TERMINATED = 143
+BUG = 70
+
+
+def _usage_error(error: typer.TyperException) -> RecipeError:
+    context = getattr(error, "ctx", None)
+    command = context.command_path if context else "ftool"
+    return RecipeError(error.format_message(), hint=f"run: {command} --help")
+
+
+def _refuse(error: FtoolError) -> int:
+    from ftool.console import show_error
+
+    show_error(error)
+    return error.exit_code
+
+
+def _interrupted() -> int:
+    typer.echo("interrupted", err=True)
+    return INTERRUPTED
+
+
+def _bug() -> int:
+    traceback.print_exc()
+    typer.echo("\nThis is a bug in ftool, not a mistake of yours; please report it.", err=True)
+    return BUG
+
+
+def _broken_pipe() -> int:
+    """Send what is still buffered nowhere, or Python complains while it exits."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 1
+
+
+def run(words: list[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        code = app(args=words, prog_name="ftool", standalone_mode=False) or 0
+        sys.stdout.flush()
+    except typer.TyperException as error:
+        return _refuse(_usage_error(error))
+    except FtoolError as error:
+        return _refuse(error)
+    except KeyboardInterrupt:
+        return _interrupted()
+    except BrokenPipeError:
+        return _broken_pipe()
+    except Exception:
+        return _bug()
+    return _interrupted() if code == INTERRUPTED else int(code)
+
+
+def _terminate(*_: Any) -> NoReturn:
+    raise SystemExit(TERMINATED)
+
+
+def main() -> NoReturn:
+    """Run the command line of this process; SIGTERM unwinds it like any other exit."""
+    signal.signal(signal.SIGTERM, _terminate)
+    sys.exit(run(sys.argv[1:]))
+
 
 if __name__ == "__main__":
     main()

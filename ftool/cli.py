@@ -1,16 +1,13 @@
 """The Typer app: one short function per verb; parse, call one function, show the result."""
 
 import os
-import signal
-import sys
-import traceback
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ftool.errors import FtoolError, RecipeError
+from ftool.errors import RecipeError
 
 if TYPE_CHECKING:
     from ftool.artifacts import TrainingRun
@@ -18,9 +15,6 @@ if TYPE_CHECKING:
     from ftool.recipe.schema import Recipe
 
 RUNS = Path("runs")
-INTERRUPTED = 130
-TERMINATED = 143
-BUG = 70
 QUIET = {
     "DATASETS_VERBOSITY": "error",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
@@ -167,7 +161,9 @@ def evaluate(
 
     name, overrides = _split_words(words)
     with Screen() as screen:
-        subject, settings = _subject(name, recipe, overrides, screen)
+        subject, settings = _subject(name, recipe, overrides, screen, needs_recipe=data is None)
+        if data is not None and not (data / "manifest.json").is_file():
+            settings, data = _prepare_file(data, split, subject, settings, screen)
         from ftool.eval.run import evaluate as evaluate_model
 
         report = evaluate_model(
@@ -281,15 +277,42 @@ def _split_words(words: list[str] | None) -> tuple[str | None, list[str]]:
     return (names[0] if names else None), overrides
 
 
+def _prepare_file(
+    file: Path,
+    split: str,
+    subject: "TrainingRun | str",
+    settings: "Recipe | None",
+    screen: "Screen",
+) -> "tuple[Recipe, Path]":
+    """Prepare a raw file for scoring, as the run's own data was prepared."""
+    from ftool.prepare.run import prepare as prepare_dataset
+    from ftool.recipe.file import recipe_for_file
+
+    labels: list[str] = []
+    if not isinstance(subject, str):
+        settings = settings or subject.recipe()
+        labels = subject.manifest()["dataset"]["label_names"]
+    made = recipe_for_file(file, split=split, like=settings, label_names=labels)
+    dataset = prepare_dataset(made, on_note=screen.note, on_progress=screen.progress)
+    return made, dataset.path
+
+
 def _subject(
-    name: str | None, recipe: str | None, overrides: list[str], screen: "Screen"
+    name: str | None,
+    recipe: str | None,
+    overrides: list[str],
+    screen: "Screen",
+    *,
+    needs_recipe: bool,
 ) -> "tuple[TrainingRun | str, Recipe | None]":
     """Return what to score and the recipe to score it by; None is the run's own."""
     settings = _load(recipe, overrides)[0] if recipe else None
     if name is None and settings is not None:
         name = str(RUNS / settings.name)
     if name is not None and not _is_run(name):
-        return name, settings or _load(None, overrides)[0]
+        if settings is None and needs_recipe:
+            settings = _load(None, overrides)[0]
+        return name, settings
     run = _find_run(name, screen)
     if settings is None and overrides:
         settings = _load(str(run.path / "recipe.yaml"), overrides)[0]
@@ -325,61 +348,3 @@ def _quiet_libraries() -> None:
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     warnings.filterwarnings("ignore", module=rf"({'|'.join(FOREIGN)})(\.|$)")
-
-
-def _usage_error(error: typer.TyperException) -> RecipeError:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "ftool"
-    return RecipeError(error.format_message(), hint=f"run: {command} --help")
-
-
-def _refuse(error: FtoolError) -> int:
-    from ftool.console import show_error
-
-    show_error(error)
-    return error.exit_code
-
-
-def _interrupted() -> int:
-    typer.echo("interrupted", err=True)
-    return INTERRUPTED
-
-
-def _bug() -> int:
-    traceback.print_exc()
-    typer.echo("\nThis is a bug in ftool, not a mistake of yours; please report it.", err=True)
-    return BUG
-
-
-def _broken_pipe() -> int:
-    """Send what is still buffered nowhere, or Python complains while it exits."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 1
-
-
-def run(words: list[str]) -> int:
-    """Run one command line and return its exit code."""
-    try:
-        code = app(args=words, prog_name="ftool", standalone_mode=False) or 0
-        sys.stdout.flush()
-    except typer.TyperException as error:
-        return _refuse(_usage_error(error))
-    except FtoolError as error:
-        return _refuse(error)
-    except KeyboardInterrupt:
-        return _interrupted()
-    except BrokenPipeError:
-        return _broken_pipe()
-    except Exception:
-        return _bug()
-    return _interrupted() if code == INTERRUPTED else int(code)
-
-
-def _terminate(*_: Any) -> NoReturn:
-    raise SystemExit(TERMINATED)
-
-
-def main() -> NoReturn:
-    """Run the command line of this process; SIGTERM unwinds it like any other exit."""
-    signal.signal(signal.SIGTERM, _terminate)
-    sys.exit(run(sys.argv[1:]))

@@ -11,8 +11,9 @@ from typing import Any
 import pytest
 from folders import RECIPE, write_dataset, write_run
 
+from ftool.__main__ import run
 from ftool.artifacts import PreparedDataset, TrainingRun
-from ftool.cli import QUIET, run
+from ftool.cli import QUIET
 from ftool.errors import DataError, DeviceError, FtoolError, GateError, HubError
 from ftool.recipe.schema import Recipe
 
@@ -356,7 +357,7 @@ def test_a_closed_pipe_is_quiet() -> None:
 def test_sigterm_unwinds_and_ends_with_143(tmp_path: Path) -> None:
     program = """
 import sys, time, types
-from ftool import cli
+from ftool import __main__, cli
 module = types.ModuleType("ftool.prepare.run")
 def prepare(recipe, **_):
     try:
@@ -367,7 +368,7 @@ def prepare(recipe, **_):
 module.prepare = prepare
 sys.modules["ftool.prepare.run"] = module
 sys.argv = ["ftool", "prepare"]
-cli.main()
+__main__.main()
 """
     (tmp_path / "support.yaml").write_text(RECIPE)
     with subprocess.Popen(

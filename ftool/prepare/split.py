@@ -28,7 +28,8 @@ def split_examples(candidates: Sequence[Candidate], recipe: "Recipe") -> dict[st
     splits: dict[str, list[Example]] = {name: [] for name in SPLITS}
     for candidate in candidates:
         splits[candidate.assigned or place[candidate.example.id]].append(candidate.example)
-    if not splits["train"]:
+    feeds_train = any(source.split in (None, "train") for source in recipe.data.sources)
+    if feeds_train and not splits["train"]:
         held_out = {name: len(examples) for name, examples in splits.items() if examples}
         found = ", ".join(f"{n} in {name}" for name, n in held_out.items()) or "no rows were kept"
         raise DataError(

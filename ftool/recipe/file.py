@@ -79,6 +79,36 @@ def _move_paths(values: dict[str, Any], old: Path, new: Path) -> None:
         model["base"] = moved(model["base"])
 
 
+def recipe_for_file(
+    file: Path, *, split: str, like: Recipe | None = None, label_names: Sequence[str] = ()
+) -> Recipe:
+    """Return the recipe that prepares one file, to be scored as one split.
+
+    Args:
+        file: the raw data.
+        split: what its rows become.
+        like: a recipe whose columns, system message, cleaning and evaluation hold.
+        label_names: the closed set of labels; found in the file when empty.
+
+    Raises:
+        RecipeError: the file's name cannot name a dataset.
+    """
+    values: dict[str, Any] = {"name": "scored", "data": {}}
+    source: dict[str, Any] = {"path": file.name, "split": split}
+    if like is not None:
+        values = like.model_dump(mode="json", by_alias=True)
+        source["columns"] = values["data"]["sources"][0]["columns"]
+    values["data"] |= {"name": f"{file.name.partition('.')[0]}-{split}", "sources": [source]}
+    if label_names:
+        values["data"]["label_names"] = list(label_names)
+    try:
+        recipe = Recipe.model_validate(values)
+    except ValidationError as error:
+        raise RecipeError(f"{file}: its name cannot name a prepared dataset") from error
+    recipe._folder = file.parent.resolve()
+    return recipe
+
+
 def shipped_recipes() -> dict[str, Path]:
     """Return the recipes that come with ftool, by name, in wheel and editable installs."""
     package = Path(__file__).resolve().parents[1]

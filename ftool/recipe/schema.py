@@ -68,7 +68,7 @@ class Model(Block):
     """The base model to start from."""
 
     base: str = "smollm2-135m-instruct"
-    """Hub id, local folder, finished run, or `smollm2-135m-instruct` for the embedded base."""
+    """Hub id, local folder, fully tuned run, or the embedded `smollm2-135m-instruct`."""
     revision: str | None = None
     """Commit, branch or tag of the base model on the Hub."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 LIMIT_SECONDS = 60
 
 
-def ftool(folder, *words, code=0):
+def ftool(folder, *words, code=0, only_out=False):
     environment = {**os.environ, "HF_HUB_OFFLINE": "1", "COLUMNS": "80"}
     done = subprocess.run(
         [sys.executable, "-m", "ftool", *words],
@@ -26,7 +26,7 @@ def ftool(folder, *words, code=0):
     )
     assert done.returncode == code, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
+    return done.stdout if only_out else done.stdout + done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -110,3 +110,18 @@ def test_a_mistake_is_a_sentence_and_loses_nothing(project, name):
     assert sentence in output
     assert (project / "data/raw/mine.csv").read_text() == "precious"
     assert (project / "runs/foreign/mine.txt").read_text() == "precious"
+
+
+def test_any_file_can_be_scored_by_a_run_or_a_plain_model(project):
+    if not (project / "runs/tiny/manifest.json").is_file():
+        test_raw_files_become_a_staged_repository(project)
+    write_tickets(project / "new.csv", count=9)
+    scored = json.loads(
+        ftool(project, "eval", "runs/tiny", "--data", "new.csv", "--json", only_out=True)
+    )
+    assert scored["examples"] == 9 and scored["floor"] is None
+    assert scored["label_names"] == ["delivery", "refund", "refund_status"]
+    plain = json.loads(
+        ftool(project, "eval", "./base", "--data", "new.csv", "--json", only_out=True)
+    )
+    assert plain["examples"] == 9 and plain["base"] is None

@@ -17,8 +17,8 @@ from safetensors.torch import load as load_tensors
 from tiny_run import write_report, write_run
 from transformers import AutoModelForCausalLM
 
+from ftool.__main__ import run as run_command
 from ftool.artifacts import TrainingRun, ftool_version
-from ftool.cli import run as run_command
 from ftool.errors import FtoolError, HubError, RecipeError, RunError
 from ftool.hub.push import push
 

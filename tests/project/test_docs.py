@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from ftool.cli import app, run
+from ftool.__main__ import run
+from ftool.cli import app
 from ftool.recipe.problems import all_keys
 from ftool.recipe.reference import write_reference
 

@@ -13,7 +13,7 @@ HEAVY = (
 )
 PROGRAM = f"""
 import resource, sys
-from ftool.cli import run
+from ftool.__main__ import run
 code = run([word for word in sys.argv[1:] if word])
 used = resource.getrusage(resource.RUSAGE_SELF)
 loaded = [name for name in {HEAVY!r} if name in sys.modules]
