@@ -1,5 +1,6 @@
 """`python -m ftool`, also what torchrun starts: runs the verbs, turns errors into exit codes."""
 
+import errno
 import os
 import signal
 import sys
@@ -9,11 +10,15 @@ from typing import Any, NoReturn
 import typer
 
 from ftool.cli import app
-from ftool.errors import FtoolError, RecipeError
+from ftool.errors import DeviceError, FtoolError, RecipeError
 
 INTERRUPTED = 130
 TERMINATED = 143
 BUG = 70
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
+"""What the disk refuses: full, too large, or not to be written."""
+SPINS = "20000"
+"""How long OpenMP threads spin for one another; the default starves on a machine that is shared."""
 
 
 def _usage_error(error: typer.TyperException) -> RecipeError:
@@ -59,6 +64,10 @@ def run(words: list[str]) -> int:
         return _interrupted()
     except BrokenPipeError:
         return _broken_pipe()
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            return _bug()
+        return _refuse(DeviceError(f"{error.filename or 'a file'}: {error.strerror}"))
     except Exception:
         return _bug()
     return _interrupted() if code == INTERRUPTED else int(code)
@@ -71,6 +80,7 @@ def _terminate(*_: Any) -> NoReturn:
 def main() -> NoReturn:
     """Run the command line of this process; SIGTERM unwinds it like any other exit."""
     signal.signal(signal.SIGTERM, _terminate)
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     sys.exit(run(sys.argv[1:]))
 
 

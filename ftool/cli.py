@@ -310,13 +310,21 @@ def _subject(
     if name is None and settings is not None:
         name = str(RUNS / settings.name)
     if name is not None and not _is_run(name):
-        if settings is None and needs_recipe:
-            settings = _load(None, overrides)[0]
-        return name, settings
+        return name, settings or _recipe_here(overrides, is_needed=needs_recipe)
     run = _find_run(name, screen)
     if settings is None and overrides:
         settings = _load(str(run.path / "recipe.yaml"), overrides)[0]
     return run, settings
+
+
+def _recipe_here(overrides: list[str], *, is_needed: bool) -> "Recipe | None":
+    """Return the recipe of this folder; a file to score can do without one."""
+    try:
+        return _load(None, overrides)[0]
+    except RecipeError:
+        if is_needed or overrides:
+            raise
+        return None
 
 
 def _is_run(name: str) -> bool:

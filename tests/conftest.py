@@ -12,6 +12,7 @@ for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "HF_DATASETS_OFFLINE"):
 os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
 os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
+os.environ.setdefault("GOMP_SPINCOUNT", "20000")
 os.environ.pop("HF_TOKEN", None)
 
 LOOPBACK = {"127.0.0.1", "::1", "localhost", ""}

@@ -189,7 +189,7 @@ def test_eval_takes_what_is_no_run_as_a_plain_model(
     assert run(["eval", name, "--data", "rows.csv"]) == 0
     _, subject, named = stages.last
     assert subject == name
-    assert named["data"] == Path("rows.csv")
+    assert named["data"] == Path("data/rows-validation")
     assert named["recipe"].name == "support"
     assert capsys.readouterr().out.endswith("next: ftool train\n")
 

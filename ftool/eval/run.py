@@ -31,7 +31,7 @@ from ftool.example import Example
 from ftool.model.adapter import load_run_model
 from ftool.model.encode import make_encoder
 from ftool.model.load import LoadedModel, choose_device, load_base_model
-from ftool.recipe.schema import Model, Recipe
+from ftool.recipe.schema import Data, Model, Recipe, Source
 
 
 def evaluate(
@@ -63,11 +63,13 @@ def evaluate(
     """
     run = subject if isinstance(subject, TrainingRun) else None
     recipe = recipe or (run.recipe() if run else None)
+    if recipe is None and data is not None:
+        recipe = Recipe(name="scored", data=Data(sources=[Source(path=str(data))]))
     if recipe is None:
         raise RecipeError(f"{subject} is a plain model", hint="say --recipe or --data with it")
     dataset = _open_dataset(run, recipe, data)
     examples = dataset.examples(split)
-    mode = choose_mode(recipe.eval.mode, dataset.label_names)
+    mode = choose_mode(recipe.eval.mode, dataset.label_names, kind=dataset.kind)
     device = choose_device(recipe.model.dtype)
     on_note(f"device {device.device}, {device.dtype_name}: {device.reason}")
     loaded = _load(subject, device.dtype, on_note)
@@ -82,7 +84,7 @@ def evaluate(
     inputs = {"dataset": dataset.fingerprint, "base_model": loaded.base.weights_sha256}
     report = _report(scorer, predictions, _name(subject), split, inputs).beside(
         base=_score_base(run, scorer, examples, recipe, on_progress),
-        floor=_score_floor(dataset, split, examples, recipe, on_note),
+        floor=None if mode == "loss" else _score_floor(dataset, split, examples, recipe, on_note),
     )
     report.write(report_folder(subject, split), predictions)
     return report

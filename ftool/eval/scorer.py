@@ -7,14 +7,15 @@ from typing import Any
 import torch
 
 from ftool.artifacts import OnProgress, Prediction, ignore_progress
-from ftool.errors import DataError, RecipeError
+from ftool.errors import DataError, RecipeError, RunError
 from ftool.eval.parse import parse_label
 from ftool.example import EncodedExample, Example
 from ftool.model.batch import make_batch
 from ftool.model.encode import Encoder, encode_examples
 from ftool.model.forward import token_losses
 from ftool.model.generate import generate_texts
-from ftool.model.rank import rank_labels
+from ftool.model.load import context_tokens
+from ftool.model.rank import can_rank, rank_labels
 
 BATCH_SIZE = 16
 
@@ -43,16 +44,28 @@ class Scorer:
 
     def _rank(self, examples: Sequence[Example], on_progress: OnProgress) -> list[Prediction]:
         labels = [self.encoder.completion(examples[0], name) for name in self.label_names]
+        prompts = [self.encoder.prompt(example) for example in examples]
+        self._refuse_long(examples, prompts, max(map(len, labels)))
+        if not can_rank(self.model, max(prompts, key=len), labels[0]):
+            raise RecipeError(
+                "eval.mode: rank gives wrong likelihoods with this architecture",
+                hint="use eval.mode=generate",
+            )
         try:
             rankings = rank_labels(
                 self.model,
-                [self.encoder.prompt(example) for example in examples],
+                prompts,
                 labels,
                 batch_size=BATCH_SIZE,
                 on_batch=lambda done: on_progress("ranking labels", done, len(examples)),
             )
         except ValueError as error:
             raise DataError(f"the labels cannot be told apart by their tokens ({error})") from error
+        if any(ranking.label < 0 for ranking in rankings):
+            raise RunError(
+                "the model's likelihoods are not finite",
+                hint="train again with a lower train.learning_rate",
+            )
         return [
             Prediction(
                 id=example.id,
@@ -65,10 +78,12 @@ class Scorer:
         ]
 
     def _generate(self, examples: Sequence[Example], on_progress: OnProgress) -> list[Prediction]:
+        prompts = [self.encoder.prompt(example) for example in examples]
+        self._refuse_long(examples, prompts, self.max_new_tokens)
         outputs = generate_texts(
             self.model,
             self.encoder.tokenizer,
-            [self.encoder.prompt(example) for example in examples],
+            prompts,
             end_id=self.encoder.end_of_turn_id,
             max_new_tokens=self.max_new_tokens,
             batch_size=BATCH_SIZE,
@@ -86,13 +101,21 @@ class Scorer:
             for example, (loss, tokens) in zip(examples, losses, strict=True)
         ]
 
+    def _refuse_long(
+        self, examples: Sequence[Example], prompts: Sequence[Sequence[int]], answer: int
+    ) -> None:
+        longest = context_tokens(self.model.config)
+        for example, prompt in zip(examples, prompts, strict=True):
+            if longest and len(prompt) + answer > longest:
+                raise DataError(f"{example.id} is longer than the model's {longest} tokens")
+
     @torch.inference_mode()
     def losses(
         self, examples: Sequence[Example], *, on_progress: OnProgress = ignore_progress
     ) -> list[tuple[float, int]]:
         """Return the mean loss (nats per learned token) and learned tokens of every example."""
         self.model.eval()
-        longest = getattr(self.model.config, "max_position_embeddings", None) or 2048
+        longest = context_tokens(self.model.config) or 2048
         rows: list[tuple[int, EncodedExample]] = []
         for index, example in enumerate(examples):
             encoded = encode_examples([example], self.encoder, max_length=longest)
@@ -121,12 +144,14 @@ class Scorer:
         ]
 
 
-def choose_mode(wanted: str, label_names: Sequence[str]) -> str:
+def choose_mode(wanted: str, label_names: Sequence[str], *, kind: str = "chat") -> str:
     """Resolve `auto`, and refuse what the data cannot give.
 
     Raises:
         RecipeError: labels are needed and there are none.
     """
+    if kind == "text":
+        label_names = ()
     if wanted == "auto":
         return "rank" if label_names else "loss"
     if wanted != "loss" and not label_names:

@@ -90,7 +90,8 @@ def _caveats(report: Mapping[str, Any]) -> Iterable[str]:
         yield f"{counted(unparsed, 'answer')} named no declared label and counted as wrong."
     for key, name in (("base", "base model"), ("floor", "floor")):
         other = (report.get(key) or {}).get("metrics", {}).get("f1_macro")
-        if other and other["value"] >= report["metrics"]["f1_macro"]["value"]:
+        tuned = report["metrics"].get("f1_macro")
+        if other and tuned and other["value"] >= tuned["value"]:
             yield f"**The {name} is not beaten on F1 (macro).**"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ftool.artifacts import OnNote, TrainingRun, ignore_note, write_text
+from ftool.artifacts import OnNote, TrainingRun, ignore_note
 from ftool.errors import RecipeError, RunError, did_you_mean
 from ftool.model.load import LoadedModel, load_base_model, save_tokenizer
 from ftool.recipe.schema import Lora
@@ -35,18 +35,27 @@ def attach_adapter(model: Any, method: Lora, *, seed: int) -> Any:
 
 
 def _check_targets(model: Any, method: Lora) -> None:
+    from transformers.pytorch_utils import Conv1D
+
     if method.target_modules == "all-linear":
         return
-    linear = {
-        name.rpartition(".")[2]
+    layers = [
+        name
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear)
-    }
-    unknown = [name for name in method.target_modules if name.rpartition(".")[2] not in linear]
-    if unknown:
+        if isinstance(module, torch.nn.Linear | Conv1D)
+    ]
+    ends = sorted({name.rpartition(".")[2] for name in layers})
+    for target in method.target_modules:
+        if not any(name == target or name.endswith(f".{target}") for name in layers):
+            raise RecipeError(
+                f"train.method.target_modules: the model has no linear layer `{target}`"
+                f"{did_you_mean(target, ends)} It has {', '.join(ends)}"
+            )
+    tied = model.config.get_text_config().tie_word_embeddings
+    if tied and any(target.endswith("lm_head") for target in method.target_modules):
         raise RecipeError(
-            f"train.method.target_modules: the model has no linear layer `{unknown[0]}`"
-            f"{did_you_mean(unknown[0], sorted(linear))} It has {', '.join(sorted(linear))}"
+            "train.method.target_modules: lm_head shares its weights with the embedding here, so"
+            " an adapter on it cannot be merged"
         )
 
 
@@ -88,16 +97,27 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, end_of_turn_id: int 
     """
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    generation = getattr(model, "generation_config", None)
-    if end_of_turn_id is not None and generation is not None:
-        stops = generation.eos_token_id
-        known = stops if isinstance(stops, list) else [] if stops is None else [stops]
-        generation.eos_token_id = list(dict.fromkeys([*known, end_of_turn_id]))
+    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
+    inner.generation_config = _stopping_at(inner.generation_config, end_of_turn_id)
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
-    if generation is not None:
-        write_text(folder / "generation_config.json", generation.to_json_string())
+    inner.generation_config.save_pretrained(folder)
     save_tokenizer(tokenizer, folder)
+
+
+def _stopping_at(generation: Any, end_of_turn_id: int | None) -> Any:
+    """Return a generation config of the special tokens alone, which stops at the end of a turn.
+
+    The base's sampling settings were chosen for another model, and some of them do not validate.
+    """
+    stops = generation.eos_token_id
+    known = stops if isinstance(stops, list) else [] if stops is None else [stops]
+    ends = [*known, *([] if end_of_turn_id is None else [end_of_turn_id])]
+    return type(generation)(
+        bos_token_id=generation.bos_token_id,
+        eos_token_id=list(dict.fromkeys(ends)) or None,
+        pad_token_id=generation.pad_token_id,
+    )
 
 
 def save_merged(run: TrainingRun, folder: Path) -> None:
@@ -113,5 +133,4 @@ def save_merged(run: TrainingRun, folder: Path) -> None:
     model = merge(safe_merge=True) if merge else loaded.model
     save_model(model, loaded.tokenizer, folder, end_of_turn_id=None)
     source = run.model_path / "generation_config.json"
-    if source.is_file():
-        shutil.copyfile(source, folder / "generation_config.json")
+    shutil.copyfile(source, folder / "generation_config.json")

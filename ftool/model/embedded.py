@@ -42,8 +42,8 @@ def embedded_model_path(*, on_note: OnNote = ignore_note) -> Path:
 
 
 def _cache() -> Path:
-    if "FTOOL_CACHE" in os.environ:
-        return Path(os.environ["FTOOL_CACHE"])
+    if named := os.environ.get("FTOOL_CACHE"):
+        return Path(named)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftool"
 
 

@@ -68,7 +68,8 @@ class Encoder:
     def _turns(self, example: Example) -> Iterator[Turn]:
         text, ids = "", list[int]()
         for index, message in enumerate(example.messages):
-            if message.role != "assistant":
+            # What the assistant says first answers nothing; it is given, not learned.
+            if message.role != "assistant" or index == 0:
                 continue
             before = self._render(example, index, generation_prompt=True)
             after = self._render(example, index + 1, generation_prompt=False)
@@ -85,14 +86,22 @@ class Encoder:
             text, ids = before + learned_text, whole
 
     def _render(self, example: Example, count: int, *, generation_prompt: bool) -> str:
-        return str(
-            self.tokenizer.apply_chat_template(
-                [message.as_dict() for message in example.messages[:count]],
-                tools=[dict(tool) for tool in example.tools] or None,
-                tokenize=False,
-                add_generation_prompt=generation_prompt,
+        from jinja2 import TemplateError
+
+        try:
+            return str(
+                self.tokenizer.apply_chat_template(
+                    [message.as_dict() for message in example.messages[:count]],
+                    tools=[dict(tool) for tool in example.tools] or None,
+                    tokenize=False,
+                    add_generation_prompt=generation_prompt,
+                )
             )
-        )
+        except (TemplateError, ValueError, TypeError) as error:
+            raise DataError(
+                f"{example.id}: the chat template refuses this conversation ({error})",
+                hint="remove data.system or these turns, or set model.chat_template",
+            ) from error
 
     def _up_to_end(self, completion: str) -> str:
         if self.appends_end:
@@ -150,7 +159,7 @@ def _template_end(tokenizer: Any) -> int | None:
     turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": answer}]
     try:
         rendered = str(tokenizer.apply_chat_template(turns, tokenize=False))
-    except TemplateError as error:
+    except (TemplateError, ValueError, TypeError) as error:
         raise RecipeError(f"model.chat_template: it cannot be rendered ({error})") from error
     behind = rendered.rpartition(answer)[2]
     ids = tokenizer(behind, add_special_tokens=False)["input_ids"]

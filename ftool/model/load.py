@@ -55,6 +55,12 @@ def choose_device(wanted_dtype: str = "auto") -> Device:
     return Device(device, torch.float32, f"{why}; {precision}")
 
 
+def context_tokens(config: Any) -> int | None:
+    """Return the longest sequence a model was made for, in tokens, where its config says."""
+    text_config = config.get_text_config() if hasattr(config, "get_text_config") else config
+    return getattr(text_config, "max_position_embeddings", None)
+
+
 def _first_device() -> tuple[torch.device, str]:
     for name in ("cuda", "xpu", "mps"):
         module = getattr(torch, name, None)
@@ -143,8 +149,15 @@ def _from_pretrained(name: str, recipe: Model, dtype: torch.dtype) -> tuple[Any,
     except HFValidationError as error:
         raise RecipeError(f"model.base: {name!r} is neither a folder nor a Hub id") from error
     except ImportError as error:
-        raise RecipeError(f"model.attention: {recipe.attention} is not installed here") from error
+        raise RecipeError(
+            f"model.base: {recipe.base} with attention {recipe.attention} needs a package that is"
+            f" not installed ({_first_line(error)})"
+        ) from error
     except (HfHubHTTPError, OSError) as error:
+        if Path(name).is_dir():
+            raise RecipeError(
+                f"model.base: {recipe.base} cannot be loaded ({_first_line(error)})"
+            ) from error
         near = did_you_mean(name, [embedded.NAME])
         raise HubError(
             f"model.base: {name} is not a local folder, and the Hub did not give it{near}"

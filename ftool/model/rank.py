@@ -8,8 +8,9 @@ from typing import Any
 
 import torch
 
-from ftool.model.batch import pad_left
-from ftool.model.forward import additive_mask
+from ftool.example import NOT_LEARNED, EncodedExample
+from ftool.model.batch import make_batch, pad_left
+from ftool.model.forward import TOLERANCE, additive_mask, token_losses
 
 WIDTH = 2
 """Nodes of one example fed at a time; more feed nodes that the search would never open."""
@@ -137,6 +138,22 @@ def rank_labels(
         if on_batch:
             on_batch(start + len(rows))
     return rankings
+
+
+@torch.inference_mode()
+def can_rank(model: Any, prompt: Sequence[int], label: Sequence[int]) -> bool:
+    """Find out whether an architecture's cache and mask give the likelihoods of a plain row.
+
+    Recurrent layers and windowed caches do not.
+    """
+    row = EncodedExample("", (*prompt, *label), (*[NOT_LEARNED] * len(prompt), *label))
+    plain = -token_losses(model, make_batch([row]).to(model.device)).sum().item()
+    try:
+        ranked = rank_labels(model, [prompt, prompt[-1:]], [label])[0].log_probability
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
+        return False
+    tolerance = TOLERANCE[model.dtype] * len(label)
+    return math.isclose(ranked, plain, rel_tol=tolerance, abs_tol=tolerance) or math.isnan(plain)
 
 
 @torch.inference_mode()

@@ -8,10 +8,11 @@ from typing import Any
 
 import torch
 import xxhash
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
 from ftool.artifacts import read_json, write_json
-from ftool.errors import RunError
+from ftool.errors import DeviceError, RunError
 
 SEAL = "seal.json"
 
@@ -50,6 +51,7 @@ def save_checkpoint(folder: Path, model: Any, optimizer: Any, progress: Progress
 
     Raises:
         RunError: a weight is not finite, so the state is worth nothing.
+        DeviceError: the disk is full or not writable; older checkpoints stay.
     """
     path = _path(folder, progress.step)
     shutil.rmtree(path, ignore_errors=True)
@@ -58,8 +60,15 @@ def save_checkpoint(folder: Path, model: Any, optimizer: Any, progress: Progress
     broken = [name for name, tensor in weights.items() if not torch.isfinite(tensor).all()]
     if broken:
         raise RunError(f"step {progress.step}: the weights {broken[0]} are not finite")
-    save_file(weights, path / "weights.safetensors")
-    torch.save(optimizer.state_dict(), path / "optimizer.pt")
+    try:
+        save_file(weights, path / "weights.safetensors")
+        torch.save(optimizer.state_dict(), path / "optimizer.pt")
+    except (OSError, SafetensorError, RuntimeError) as error:
+        free = shutil.disk_usage(folder).free / 2**30
+        raise DeviceError(
+            f"{path} cannot be written ({error}); {free:.1f} GiB are free",
+            hint="make room and run the same command again",
+        ) from error
     write_json(path / "progress.json", asdict(progress))
     write_json(path / SEAL, {"xxh3_128": _digests(path)})
     return path
@@ -95,7 +104,9 @@ def load_weights(path: Path, model: Any) -> None:
 
 def load_optimizer(path: Path, optimizer: Any) -> None:
     """Put a checkpoint's moments into the optimizer."""
-    optimizer.load_state_dict(torch.load(path / "optimizer.pt", weights_only=True))
+    optimizer.load_state_dict(
+        torch.load(path / "optimizer.pt", weights_only=True, map_location="cpu")
+    )
 
 
 def prune_checkpoints(folder: Path, *, keep: int, best_step: int | None) -> None:

@@ -1,6 +1,7 @@
 """The run folder: new, resumed, finished or somebody else's; the same run or refused."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from ftool.artifacts import (
     OnNote,
     PreparedDataset,
     TrainingRun,
+    fingerprint,
     is_ours,
     locked,
     read_json,
@@ -40,7 +42,7 @@ def claim_run(folder: Path, *, fresh: bool, on_note: OnNote) -> None:
             number = 1
             while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
                 number += 1
-        folder.rename(aside)
+            folder.rename(aside)
         on_note(f"moved the old run to {aside}")
 
 
@@ -50,7 +52,8 @@ def finished_run(folder: Path, recipe: Recipe, dataset: PreparedDataset) -> Trai
     Raises:
         RunError: the folder holds a run of another recipe or of other data.
     """
-    if not (folder / RECIPE).is_file():
+    if not _has_begun(folder):
+        (folder / PLAN).unlink(missing_ok=True)
         write_text(folder / RECIPE, dump_recipe(recipe, relative_to=folder))
         return None
     differences = list(_differences(load_recipe(folder / RECIPE), recipe))
@@ -67,30 +70,46 @@ def finished_run(folder: Path, recipe: Recipe, dataset: PreparedDataset) -> Trai
     return TrainingRun.open(folder) if file.name == MANIFEST else None
 
 
-def settle_plan(folder: Path, plan: Plan, dataset: PreparedDataset, base: BaseModel) -> Plan:
+def _has_begun(folder: Path) -> bool:
+    """Tell whether a folder holds weights; before that, nothing ties it to its recipe."""
+    sealed = (folder / "checkpoints").glob("step-*/seal.json")
+    return (folder / RECIPE).is_file() and ((folder / MANIFEST).is_file() or any(sealed))
+
+
+def settle_plan(
+    folder: Path, plan: Plan, dataset: PreparedDataset, base: BaseModel, chat_template: str
+) -> Plan:
     """Return the plan of an interrupted run, or write down a new one.
 
+    Micro-batches may differ from those of the interrupted run: they change speed and memory.
+
     Raises:
-        RunError: the base model has changed since.
+        RunError: the base model or its chat template has changed since.
     """
     file = folder / PLAN
+    inputs = {
+        "dataset_fingerprint": dataset.fingerprint,
+        "base_weights_sha256": base.weights_sha256,
+        "chat_template_sha256": fingerprint(chat_template),
+    }
     if not file.is_file():
-        inputs = {
-            "dataset_fingerprint": dataset.fingerprint,
-            "base_weights_sha256": base.weights_sha256,
-        }
         write_json(file, inputs | plan.as_dict())
         return plan
     stored = read_json(file)
-    there = stored.pop("base_weights_sha256")
-    del stored["dataset_fingerprint"]
-    if there != base.weights_sha256:
-        raise RunError(
-            f"{folder} began on other weights of {base.name}: {there[:12]} there,"
-            f" {base.weights_sha256[:12]} here",
-            hint="bring the base model back, or start anew with --fresh",
-        )
-    return Plan(**stored)
+    there = {key: stored.pop(key) for key in inputs}
+    for key, what in {"base_weights": "set of weights", "chat_template": "chat template"}.items():
+        old, new = there[f"{key}_sha256"], inputs[f"{key}_sha256"]
+        if old != new:
+            raise RunError(
+                f"{folder} began with another {what} of {base.name}: {old[:12]} there,"
+                f" {new[:12]} here",
+                hint="bring the old one back, or start anew with --fresh",
+            )
+    return replace(
+        Plan(**stored),
+        batch_size_per_device=plan.batch_size_per_device,
+        micro_batch_tokens=plan.micro_batch_tokens,
+    )
 
 
 def _differences(there: Recipe, here: Recipe) -> Iterator[str]:
@@ -106,7 +125,7 @@ def _settings(recipe: Recipe) -> dict[str, Any]:
     chosen = {
         "seed": values["seed"],
         "model": {**values["model"], "base": Path(recipe.model.base).name, "chat_template": None},
-        "train": {**values["train"], "tracking": None},
+        "train": {**values["train"], "tracking": None, "batch_size_per_device": None},
         "eval": {"mode": values["eval"]["mode"], "metric": values["eval"]["metric"]},
     }
     return dict(_flat(chosen, ""))

@@ -113,7 +113,7 @@ def _refuse_nonsense(step: int, loss: float, grad_norm: float, *, batch: list[st
     raise RunError(
         f"step {step + 1}: {what}; the step learned {', '.join(batch[:8])}"
         + (f" and {len(batch) - 8} more" if len(batch) > 8 else ""),
-        hint="lower train.learning_rate, or look at these examples",
+        hint="lower train.learning_rate or look at these examples, then train with --fresh",
     )
 
 

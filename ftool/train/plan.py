@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ftool.model.load import Device
+from ftool.model.load import Device, context_tokens
 from ftool.recipe.schema import Train
 
 MICRO_BATCH_TOKENS = {"cpu": 1024}
@@ -36,7 +36,7 @@ class Plan:
 
 def longest_allowed(train: Train, model_config: Any) -> tuple[int, str]:
     """Return the longest example in tokens, and why."""
-    context = getattr(model_config, "max_position_embeddings", None)
+    context = context_tokens(model_config)
     if train.max_length == "auto":
         return (context, "the model's context") if context else (2048, "the model names none")
     if context and train.max_length > context:

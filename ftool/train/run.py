@@ -170,6 +170,7 @@ def _assemble(
     # Full fine-tuning updates float32 weights even where it computes in bfloat16.
     dtype = device.dtype if isinstance(recipe.train.method, Lora) else torch.float32
     loaded = load_base_model(recipe.model, folder=recipe.folder, dtype=dtype, on_note=note)
+    loaded.model.to(device.device)
     encoder = make_encoder(loaded.tokenizer, kind=dataset.kind)
     max_length = longest_allowed(recipe.train, loaded.model.config)
     examples, overlong = _encode_train(recipe, dataset, encoder, max_length[0], note)
@@ -180,7 +181,8 @@ def _assemble(
         lengths=[len(example.input_ids) for example in examples],
         shared_prefix=_shares_prefix(recipe, loaded.model, examples, note),
     )
-    plan = settle_plan(folder, plan, dataset, loaded.base)
+    template = loaded.tokenizer.chat_template or ""
+    plan = settle_plan(folder, plan, dataset, loaded.base, template)
     note(
         f"{plan.total_steps} steps of {recipe.train.global_batch_size} examples, micro-batches of"
         f" at most {plan.batch_size_per_device} ({plan.reasons['batch_size_per_device']})"
@@ -203,7 +205,8 @@ def _shares_prefix(
     common = shared_prefix(examples) if recipe.train.shared_prefix == "auto" else 0
     if common < WORTHWHILE_PREFIX:
         return False
-    if not can_share_prefix(model, examples[:2]):
+    longest = sorted(examples, key=lambda example: len(example.input_ids))[-2:]
+    if not can_share_prefix(model, longest):
         note("no shared prefix: this architecture gives other losses with it")
         return False
     note(f"shared prefix: all examples begin with the same {common} tokens, run once a micro-batch")

@@ -1,10 +1,12 @@
 """Scoring during training: the loss and `eval.metric` on a fixed sample of validation examples."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ftool.artifacts import OnNote, OnProgress, PreparedDataset
+from ftool.errors import RunError
 from ftool.eval.scorer import Scorer, choose_mode
 from ftool.eval.statistics import stratified_sample
 from ftool.example import Example
@@ -31,6 +33,11 @@ class Validator:
         losses = scorer.losses(self.examples, on_progress=self.on_progress)
         learned = sum(tokens for _, tokens in losses)
         scores = {"loss": sum(loss * tokens for loss, tokens in losses) / learned}
+        if not math.isfinite(scores["loss"]):
+            raise RunError(
+                f"the validation loss is {scores['loss']}",
+                hint="lower train.learning_rate, then train with --fresh",
+            )
         if self.metric != "loss":
             predictions = scorer.predict(self.examples, on_progress=self.on_progress)
             scores[self.metric] = metric_value(
@@ -66,12 +73,16 @@ def make_validator(
     if not dataset.count("validation"):
         on_note("no validation: the dataset has no validation split, so the last step is kept")
         return None
-    mode = choose_mode(recipe.eval.mode, dataset.label_names)
+    mode = choose_mode(recipe.eval.mode, dataset.label_names, kind=dataset.kind)
     every = dataset.examples("validation")
     encoded = encode_examples(every, encoder, max_length=max_length)
     if encoded.overlong:
         on_note(f"{len(encoded.overlong)} validation examples exceed {max_length} tokens: not used")
-    fitting = [example for example in every if example.id not in set(encoded.overlong)]
+    too_long = set(encoded.overlong)
+    fitting = [example for example in every if example.id not in too_long]
+    if not fitting:
+        on_note("no validation: none of its examples fits, so the last step is kept")
+        return None
     chosen = stratified_sample(
         [example.id for example in fitting],
         [example.label for example in fitting],

@@ -104,6 +104,7 @@ def test_zero_ratios_and_no_stratification() -> None:
 def test_train_never_ends_empty() -> None:
     assert sizes(split_examples([row("a")], recipe(validation=0.4, test=0.5))) == (1, 0, 0)
     with pytest.raises(DataError, match=r"the train split is empty \(1 in test\)"):
-        split_examples([row("a", assigned="test")], recipe("test"))
+        split_examples([row("a", assigned="test")], recipe("test", None))
+    assert sizes(split_examples([row("a", assigned="test")], recipe("test"))) == (0, 0, 1)
     with pytest.raises(DataError, match=r"the train split is empty \(no rows were kept\)"):
         split_examples([], recipe())

@@ -14,7 +14,7 @@ HOMES = {
     "peft": "model/",
     "rich": "console.py",
     "evaluate": "eval/metric.py",
-    "typer": "cli.py",
+    "typer": ("cli.py", "__main__.py"),
 }
 
 

@@ -34,16 +34,30 @@ def test_a_new_run_gets_the_resolved_recipe_which_loads_back(tmp_path, recipe):
 
 def test_an_interrupted_run_of_other_data_is_refused(tmp_path, recipe):
     finished_run(tmp_path, recipe, dataset())
-    settle_plan(tmp_path, PLAN, dataset(), BASE)
+    settle_plan(tmp_path, PLAN, dataset(), BASE, "t")
+    seal = tmp_path / "checkpoints/step-000001/seal.json"
+    seal.parent.mkdir(parents=True)
+    seal.write_text("{}")
     assert finished_run(tmp_path, recipe, dataset()) is None
     with pytest.raises(RunError, match="dataset: dddddddddddd there, eeeeeeeeeeee here"):
         finished_run(tmp_path, recipe, dataset("e" * 64))
 
 
 def test_the_first_plan_stays(tmp_path):
-    assert settle_plan(tmp_path, PLAN, dataset(), BASE) == PLAN
-    other = Plan("cpu", "float32", 64, 2, 999, True, 3, 9, None, 100, {})
-    assert settle_plan(tmp_path, other, dataset(), BASE) == PLAN
+    assert settle_plan(tmp_path, PLAN, dataset(), BASE, "t") == PLAN
+    other = Plan("cpu", "float32", 64, 2, 999, False, 3, 5, None, 100, {})
+    settled = settle_plan(tmp_path, other, dataset(), BASE, "t")
+    assert (settled.total_steps, settled.shared_prefix) == (9, True)
+    assert settled.batch_size_per_device == 2
+    with pytest.raises(RunError, match="another chat template"):
+        settle_plan(tmp_path, PLAN, dataset(), BASE, "other")
+
+
+def test_before_the_first_checkpoint_a_corrected_recipe_just_starts(tmp_path, recipe):
+    finished_run(tmp_path, recipe, dataset())
+    changed = recipe.model_copy(update={"seed": 3})
+    assert finished_run(tmp_path, changed, dataset("e" * 64)) is None
+    assert load_recipe(tmp_path / "recipe.yaml").seed == 3
 
 
 def test_fresh_finds_a_free_name(tmp_path):
