@@ -1,6 +1,7 @@
 """`python -m ftool`, also what torchrun starts: runs the verbs, turns errors into exit codes."""
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -10,13 +11,15 @@ from typing import Any, NoReturn
 import typer
 
 from ftool.cli import app
-from ftool.errors import DeviceError, FtoolError, RecipeError
+from ftool.errors import DeviceError, FtoolError, RecipeError, RunError
 
 INTERRUPTED = 130
 TERMINATED = 143
 BUG = 70
 NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
 """What the disk refuses: full, too large, or not to be written."""
+IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
+"""A file where a folder is needed, a link in a circle, and the like."""
 SPINS = "20000"
 """How long OpenMP threads spin for one another; the default starves on a machine that is shared."""
 
@@ -32,6 +35,16 @@ def _refuse(error: FtoolError) -> int:
 
     show_error(error)
     return error.exit_code
+
+
+def _of_the_disk(error: OSError) -> FtoolError | None:
+    """Say what the disk refuses; None where it is not the disk."""
+    what = f"{error.filename or 'a file'}: {error.strerror}"
+    if error.errno in NO_ROOM:
+        return DeviceError(what, hint="make room, or work in a folder that can be written")
+    if error.errno in IN_THE_WAY and error.filename:
+        return RunError(what, hint="something else stands there; move it away")
+    return None
 
 
 def _interrupted() -> int:
@@ -55,7 +68,8 @@ def run(words: list[str]) -> int:
     """Run one command line and return its exit code."""
     try:
         code = app(args=words, prog_name="ftool", standalone_mode=False) or 0
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except typer.TyperException as error:
         return _refuse(_usage_error(error))
     except FtoolError as error:
@@ -65,9 +79,7 @@ def run(words: list[str]) -> int:
     except BrokenPipeError:
         return _broken_pipe()
     except OSError as error:
-        if error.errno not in NO_ROOM:
-            return _bug()
-        return _refuse(DeviceError(f"{error.filename or 'a file'}: {error.strerror}"))
+        return _refuse(translated) if (translated := _of_the_disk(error)) else _bug()
     except Exception:
         return _bug()
     return _interrupted() if code == INTERRUPTED else int(code)
@@ -81,6 +93,9 @@ def main() -> NoReturn:
     """Run the command line of this process; SIGTERM unwinds it like any other exit."""
     signal.signal(signal.SIGTERM, _terminate)
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(run(sys.argv[1:]))
 
 

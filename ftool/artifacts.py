@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ftool.errors import DataError, RunError
-from ftool.example import SPLITS, Example, Message
+from ftool.example import SPLITS, Example, example_from_record
 
 if TYPE_CHECKING:
     from ftool.recipe.schema import Recipe
@@ -113,6 +113,10 @@ def _has_manifest(folder: Path) -> bool:
         return False
 
 
+def _is_complete(manifest: Any, keys: set[str]) -> bool:
+    return isinstance(manifest, dict) and manifest.get("schema") == SCHEMA and keys <= set(manifest)
+
+
 @dataclass(frozen=True, slots=True)
 class PreparedDataset:
     """The folder that `ftool prepare` wrote; its splits are read when asked for."""
@@ -135,7 +139,8 @@ class PreparedDataset:
         if not (path / MANIFEST).is_file():
             raise DataError(f"{path} is not a prepared dataset (it has no {MANIFEST})", hint=hint)
         manifest = read_json(path / MANIFEST)
-        if manifest.get("schema") != SCHEMA or "rows" not in manifest:
+        needed = {"kind", "label_names", "rows", "fingerprint", "recipe"}
+        if not _is_complete(manifest, needed):
             raise DataError(f"{path} was not written by this version of ftool prepare", hint=hint)
         return cls(
             path=path,
@@ -169,71 +174,23 @@ class PreparedDataset:
         if split not in SPLITS or not self.count(split):
             available = [name for name in SPLITS if self.count(name)]
             raise DataError(f"{self.path} has no {split} split; it has {', '.join(available)}")
-        return [
-            example_from_record(record)
-            for file in sorted((self.path / split).glob("*.parquet"))
-            for record in parquet.read_table(file).to_pylist()
-        ]
+        try:
+            files = sorted((self.path / split).glob("*.parquet"))
+            records = [row for file in files for row in parquet.read_table(file).to_pylist()]
+            found = [example_from_record(record) for record in records]
+        except (OSError, KeyError, ValueError) as error:  # pyarrow's errors are ValueErrors
+            raise DataError(f"{self.path}/{split} is damaged", hint="run: ftool prepare") from error
+        if len(found) != self.count(split):
+            raise DataError(
+                f"{self.path}/{split} holds {len(found)} of {self.count(split)} examples",
+                hint="run: ftool prepare",
+            )
+        return found
 
 
 def data_settings(recipe: "Recipe") -> dict[str, Any]:
     """Return the settings that decide what a prepared dataset holds."""
     return {"seed": recipe.seed, "data": recipe.data.model_dump(mode="json", exclude={"name"})}
-
-
-def example_to_record(example: Example) -> dict[str, Any]:
-    """Return an example as the columns that a prepared dataset stores."""
-    record: dict[str, Any] = {
-        "id": example.id,
-        "label": example.label,
-        "group": example.group,
-        "source": example.source,
-        "line": example.line,
-        "extra": json.dumps(example.extra, ensure_ascii=False, sort_keys=True),
-    }
-    if example.text is not None:
-        return record | {"text": example.text}
-    tools = [json.dumps(tool, ensure_ascii=False, sort_keys=True) for tool in example.tools]
-    return record | {
-        "messages": [_message_to_record(message) for message in example.messages],
-        "tools": tools,
-    }
-
-
-def _message_to_record(message: Message) -> dict[str, Any]:
-    calls = json.dumps([dict(call) for call in message.tool_calls], ensure_ascii=False)
-    return {
-        "role": message.role,
-        "content": message.content,
-        "name": message.name,
-        "tool_calls": calls if message.tool_calls else None,
-        "tool_call_id": message.tool_call_id,
-    }
-
-
-def example_from_record(record: Mapping[str, Any]) -> Example:
-    """Return the example that a stored record holds."""
-    messages = tuple(
-        Message(
-            role=message["role"],
-            content=message["content"],
-            name=message["name"],
-            tool_calls=tuple(json.loads(message["tool_calls"] or "[]")),
-            tool_call_id=message["tool_call_id"],
-        )
-        for message in record.get("messages") or ()
-    )
-    return Example(
-        id=record["id"],
-        messages=messages,
-        text=record.get("text"),
-        tools=tuple(json.loads(tool) for tool in record.get("tools") or ()),
-        label=record["label"],
-        group=record["group"],
-        source=record["source"],
-        line=record["line"],
-        extra=json.loads(record["extra"]),
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,8 +283,11 @@ class TrainingRun:
             what = "is not finished" if unfinished else "is not a run of ftool"
             raise RunError(f"{path} {what} (it has no {MANIFEST})", hint="run: ftool train")
         manifest = read_json(path / MANIFEST)
-        if manifest.get("schema") != SCHEMA or "base_model" not in manifest:
-            raise RunError(f"{path} was not written by this version of ftool train")
+        needed = {"status", "dataset_fingerprint", "base_model", "best_step", "steps"}
+        if not _is_complete(manifest, needed | {"environment"}):
+            raise RunError(
+                f"{path} was not written by this version of ftool train", hint="train with --fresh"
+            )
         return cls(
             path=path,
             status=manifest["status"],

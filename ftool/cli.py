@@ -294,6 +294,9 @@ def _prepare_file(
         labels = subject.manifest()["dataset"]["label_names"]
     made = recipe_for_file(file, split=split, like=settings, label_names=labels)
     dataset = prepare_dataset(made, on_note=screen.note, on_progress=screen.progress)
+    if dataset.rejected:
+        reasons = ", ".join(f"{reason} {count}" for reason, count in dataset.rejected.items())
+        screen.note(f"not scored of {file}: {reasons}; see {dataset.path}/rejected.jsonl")
     return made, dataset.path
 
 

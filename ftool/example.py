@@ -1,5 +1,6 @@
 """Message, Example, EncodedExample: the unit of data."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -80,3 +81,58 @@ class EncodedExample:
     def learned_tokens(self) -> int:
         """How many tokens the loss is computed on."""
         return sum(label != NOT_LEARNED for label in self.labels)
+
+
+def example_to_record(example: Example) -> dict[str, Any]:
+    """Return an example as the columns that a prepared dataset stores."""
+    record: dict[str, Any] = {
+        "id": example.id,
+        "label": example.label,
+        "group": example.group,
+        "source": example.source,
+        "line": example.line,
+        "extra": json.dumps(example.extra, ensure_ascii=False, sort_keys=True),
+    }
+    if example.text is not None:
+        return record | {"text": example.text}
+    tools = [json.dumps(tool, ensure_ascii=False, sort_keys=True) for tool in example.tools]
+    return record | {
+        "messages": [_message_to_record(message) for message in example.messages],
+        "tools": tools,
+    }
+
+
+def _message_to_record(message: Message) -> dict[str, Any]:
+    calls = json.dumps([dict(call) for call in message.tool_calls], ensure_ascii=False)
+    return {
+        "role": message.role,
+        "content": message.content,
+        "name": message.name,
+        "tool_calls": calls if message.tool_calls else None,
+        "tool_call_id": message.tool_call_id,
+    }
+
+
+def example_from_record(record: Mapping[str, Any]) -> Example:
+    """Return the example that a stored record holds."""
+    messages = tuple(
+        Message(
+            role=message["role"],
+            content=message["content"],
+            name=message["name"],
+            tool_calls=tuple(json.loads(message["tool_calls"] or "[]")),
+            tool_call_id=message["tool_call_id"],
+        )
+        for message in record.get("messages") or ()
+    )
+    return Example(
+        id=record["id"],
+        messages=messages,
+        text=record.get("text"),
+        tools=tuple(json.loads(tool) for tool in record.get("tools") or ()),
+        label=record["label"],
+        group=record["group"],
+        source=record["source"],
+        line=record["line"],
+        extra=json.loads(record["extra"]),
+    )

@@ -19,8 +19,6 @@ from ftool.artifacts import (
     TrainingStep,
     Validation,
     data_settings,
-    example_from_record,
-    example_to_record,
     file_sha256,
     fingerprint,
     is_ours,
@@ -33,7 +31,7 @@ from ftool.artifacts import (
     write_text,
 )
 from ftool.errors import DataError, RunError
-from ftool.example import Example, Message
+from ftool.example import Example, Message, example_from_record, example_to_record
 from ftool.recipe.schema import Recipe
 
 CALL = {"type": "function", "function": {"name": "look_up", "arguments": '{"order": 7}'}}
@@ -254,3 +252,28 @@ def test_the_version_is_known_or_says_that_it_is_not(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(artifacts, "version", missing)
     assert artifacts.ftool_version() == "0+unknown"
+
+
+@pytest.mark.parametrize("manifest", ["[]", "null", '{"ftool": "0", "schema": 1, "rows": {}}'])
+def test_a_dataset_manifest_of_another_shape_is_a_sentence(tmp_path: Path, manifest: str) -> None:
+    (tmp_path / "manifest.json").write_text(manifest)
+    with pytest.raises(DataError, match="not written by this version of ftool prepare"):
+        PreparedDataset.open(tmp_path)
+
+
+def test_a_run_manifest_of_another_shape_is_a_sentence(tmp_path: Path) -> None:
+    (tmp_path / "manifest.json").write_text('{"ftool": "0", "schema": 1, "base_model": {}}')
+    with pytest.raises(RunError, match="not written by this version of ftool train"):
+        TrainingRun.open(tmp_path)
+
+
+def test_damaged_and_missing_examples_are_a_sentence(tmp_path: Path) -> None:
+    dataset = write_dataset(tmp_path)
+    (tmp_path / "train").mkdir(exist_ok=True)
+    for file in (tmp_path / "train").glob("*.parquet"):
+        file.unlink()
+    with pytest.raises(DataError, match=r"train holds 0 of \d+ examples"):
+        dataset.examples("train")
+    (tmp_path / "train/data-00000.parquet").write_bytes(b"PAR1 but not for long")
+    with pytest.raises(DataError, match="train is damaged"):
+        dataset.examples("train")

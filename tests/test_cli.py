@@ -1,3 +1,4 @@
+import errno
 import json
 import os
 import signal
@@ -384,3 +385,20 @@ __main__.main()
         out, err = process.communicate(timeout=10)
     assert (process.returncode, out) == (143, "unwound\n")
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("number", "code"), [(errno.ENOSPC, 5), (errno.EROFS, 5), (errno.ENOTDIR, 3), (errno.EEXIST, 3)]
+)
+def test_what_the_disk_refuses_is_a_sentence(
+    stages: Stages, capsys: pytest.CaptureFixture[str], number: int, code: int
+) -> None:
+    stages.error = OSError(number, os.strerror(number), "data")
+    assert run(["prepare"]) == code
+    assert f"error: data: {os.strerror(number)}\nhint: " in capsys.readouterr().err
+
+
+def test_a_closed_standard_output_is_no_bug(tmp_path: Path) -> None:
+    shell = f"{sys.executable} -m ftool --version >&-"
+    done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
+    assert "Traceback" not in done.stderr

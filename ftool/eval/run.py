@@ -46,7 +46,8 @@ def evaluate(
     """Score a run or a plain model on one split of a prepared dataset.
 
     Beside a run stand its base model and the better of two floors fitted on the train split. The
-    report is written to `runs/<run>/eval/<split>/`, or `eval/<model>/<split>/` for a plain model.
+    report is written to `runs/<run>/eval/<split>/` (`<data>-<split>/` for other data than the run's
+    own), or to `eval/<model>/<split>/` for a plain model.
 
     Args:
         subject: a finished run, or the name of a plain model folder or Hub id.
@@ -86,15 +87,17 @@ def evaluate(
         base=_score_base(run, scorer, examples, recipe, on_progress),
         floor=None if mode == "loss" else _score_floor(dataset, split, examples, recipe, on_note),
     )
-    report.write(report_folder(subject, split), predictions)
+    report.write(_report_folder(subject, dataset, split), predictions)
     return report
 
 
-def report_folder(subject: TrainingRun | str, split: str) -> Path:
-    """Return where the report of a subject and split is written."""
-    if isinstance(subject, TrainingRun):
-        return subject.path / "eval" / split
-    return Path("eval") / _name(subject) / split
+def _report_folder(subject: TrainingRun | str, dataset: PreparedDataset, split: str) -> Path:
+    """Return where a report is written; one on other data never replaces the run's own."""
+    if not isinstance(subject, TrainingRun):
+        return Path("eval") / _name(subject) / split
+    is_own = dataset.fingerprint == subject.dataset_fingerprint
+    name = split if is_own else f"{dataset.path.name.removesuffix(f'-{split}')}-{split}"
+    return subject.path / "eval" / name
 
 
 def _name(subject: TrainingRun | str) -> str:

@@ -56,6 +56,8 @@ def hub_errors(repo: str) -> Iterator[None]:
             f"{repo}: HF_HUB_OFFLINE is set, so the Hub is not asked",
             hint="unset HF_HUB_OFFLINE, or look at what would be pushed with --dry-run",
         ) from error
+    except UnicodeError as error:
+        raise HubError(f"{repo}: the token is not plain text", hint=ADVICE[401][1]) from error
     except ValueError as error:
         # This is how the client reports a card that the Hub refuses.
         raise HubError(f"{repo}: {_one_line(error)}", hint=ADVICE[400][1]) from error

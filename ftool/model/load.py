@@ -136,6 +136,7 @@ def _from_pretrained(name: str, recipe: Model, dtype: torch.dtype) -> tuple[Any,
     """Load tokenizer and model, and say in our words what the Hub or the disk refused."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils import validate_repo_id
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     attention = {} if recipe.attention == "auto" else {"attn_implementation": recipe.attention}
@@ -164,8 +165,9 @@ def _from_pretrained(name: str, recipe: Model, dtype: torch.dtype) -> tuple[Any,
             f" ({_first_line(error)})",
             hint=f"check the name and the network, or use the embedded base {embedded.NAME}",
         ) from error
-    except ValueError as error:
-        raise RecipeError(f"model.base: {name} cannot be loaded ({_first_line(error)})") from error
+    except (ValueError, RuntimeError, SafetensorError) as error:
+        what = f"model.base: {recipe.base} cannot be loaded ({_first_line(error)})"
+        raise RecipeError(what) from error
     return tokenizer, model
 
 
@@ -176,7 +178,7 @@ def _first_line(error: Exception) -> str:
 def _read_template(path: Path) -> str:
     try:
         return path.read_text(encoding="utf-8")
-    except OSError as error:
+    except (OSError, UnicodeDecodeError) as error:
         raise RecipeError(f"model.chat_template: {path} cannot be read ({error})") from error
 
 

@@ -89,7 +89,7 @@ def _label_notes(
     found = []
     for split in ("validation", "test"):
         lacking = [label for label in counts.get(split, {}) if label not in counts.get("train", {})]
-        if lacking:
+        if lacking and kept.get("train"):
             found.append(f"labels in {split} that train lacks: {_listed(lacking)}")
     present = {label for labels in counts.values() for label in labels}
     absent = [label for label in names if label not in present]

@@ -9,16 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from ftool.artifacts import (
+    LOCK,
     MANIFEST,
     OnProgress,
-    example_to_record,
     file_sha256,
     fingerprint,
     is_ours,
     read_json,
 )
 from ftool.errors import DataError, RunError
-from ftool.example import Example
+from ftool.example import Example, example_to_record
 from ftool.prepare.rows import Rejected
 
 REJECTED = "rejected.jsonl"
@@ -31,11 +31,33 @@ def refuse_foreign(target: Path) -> None:
     Raises:
         DataError: it exists and holds something else.
     """
-    if not is_ours(target):
+    hint = "give the prepared dataset another name: data.name in the recipe"
+    if target.is_symlink() or not is_ours(target):
         raise DataError(
-            f"{target} exists and was not written by ftool prepare; it is left as it is",
-            hint="give the prepared dataset another name: data.name in the recipe",
+            f"{target} exists and was not written by ftool prepare; it is left as it is", hint=hint
         )
+    strangers = _strangers(target)
+    if strangers:
+        raise DataError(
+            f"{target} holds files that ftool prepare did not write: {', '.join(strangers[:5])}",
+            hint=f"move them away, or {hint}",
+        )
+
+
+def _strangers(target: Path) -> list[str]:
+    """Name what lies in a prepared dataset and is not in its manifest."""
+    if not (target / MANIFEST).is_file():
+        return []
+    manifest = read_json(target / MANIFEST)
+    if not isinstance(manifest, dict) or "outputs" not in manifest:
+        return []
+    known = {MANIFEST, LOCK, *manifest["outputs"]}
+    found = (file.relative_to(target) for file in target.rglob("*") if not file.is_dir())
+    return sorted(
+        file.as_posix()
+        for file in found
+        if file.as_posix() not in known and not any(part.startswith(".") for part in file.parts)
+    )
 
 
 def is_current(target: Path, inputs_fingerprint: str) -> bool:

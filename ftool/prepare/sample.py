@@ -6,8 +6,8 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from ftool.artifacts import example_to_record
 from ftool.errors import DataError
+from ftool.example import example_to_record
 from ftool.prepare.rows import Candidate, Rejected
 
 if TYPE_CHECKING:

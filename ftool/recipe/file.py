@@ -1,6 +1,7 @@
 """Recipe files: find, load with overrides, write; every problem is told with its line."""
 
 import os
+import re
 from collections.abc import Sequence
 from io import StringIO
 from pathlib import Path
@@ -89,22 +90,17 @@ def recipe_for_file(
         split: what its rows become.
         like: a recipe whose columns, system message, cleaning and evaluation hold.
         label_names: the closed set of labels; found in the file when empty.
-
-    Raises:
-        RecipeError: the file's name cannot name a dataset.
     """
     values: dict[str, Any] = {"name": "scored", "data": {}}
     source: dict[str, Any] = {"path": file.name, "split": split}
     if like is not None:
         values = like.model_dump(mode="json", by_alias=True)
         source["columns"] = values["data"]["sources"][0]["columns"]
-    values["data"] |= {"name": f"{file.name.partition('.')[0]}-{split}", "sources": [source]}
+    stem = re.sub(r"[^A-Za-z0-9_-]+", "-", file.name.partition(".")[0]).strip("-") or "file"
+    values["data"] |= {"name": f"{stem[:80]}-{split}", "sources": [source]}
     if label_names:
         values["data"]["label_names"] = list(label_names)
-    try:
-        recipe = Recipe.model_validate(values)
-    except ValidationError as error:
-        raise RecipeError(f"{file}: its name cannot name a prepared dataset") from error
+    recipe = Recipe.model_validate(values)
     recipe._folder = file.parent.resolve()
     return recipe
 

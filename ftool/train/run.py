@@ -1,6 +1,7 @@
 """Assemble model, data, optimizer, loop; own the run folder."""
 
 import platform
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
@@ -27,14 +28,14 @@ from ftool.artifacts import (
     locked,
     write_json,
 )
-from ftool.errors import DataError
+from ftool.errors import DataError, RecipeError
 from ftool.example import EncodedExample
 from ftool.model.adapter import attach_adapter, save_model
 from ftool.model.batch import shared_prefix
 from ftool.model.encode import Encoder, encode_examples, make_encoder
 from ftool.model.forward import can_share_prefix
 from ftool.model.load import Device, LoadedModel, choose_device, load_base_model
-from ftool.recipe.schema import Lora, Recipe
+from ftool.recipe.schema import NAME_PATTERN, Lora, Recipe
 from ftool.train.checkpoint import (
     Progress,
     checkpoint_of,
@@ -131,6 +132,11 @@ def train(
         RecipeError: a setting does not fit the model, or a tracker is not installed.
     """
     check_trackers(recipe.train.tracking)
+    if run is not None and not re.fullmatch(NAME_PATTERN, run):
+        raise RecipeError(
+            f"--run: {run!r} cannot name a folder under runs/",
+            hint="use letters, digits, dots, dashes and underscores, at most 100",
+        )
     dataset = _open_dataset(recipe, folder / "data")
     folder = folder / "runs" / (run or recipe.name)
     claim_run(folder, fresh=fresh, on_note=on_note)

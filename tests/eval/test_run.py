@@ -94,3 +94,18 @@ def test_a_missing_split_and_a_model_without_recipe_are_sentences(run, tmp_path)
         evaluate(run, data=tmp_path / "nothing")
     with pytest.raises(RecipeError, match="is a plain model"):
         evaluate(str(tmp_path / "base"))
+
+
+def test_a_report_on_other_data_never_replaces_the_runs_own(run, tmp_path):
+    own = evaluate(run, split="test")
+    recipe = load_recipe(tmp_path / "recipe.yaml", ["data.name=other", "seed=5"])
+    prepare(recipe)
+    evaluate(run, data=tmp_path / "data/other", split="test")
+    assert Report.read(run.path / "eval/test") == own
+    assert (run.path / "eval/other-test/metrics.json").is_file()
+
+
+def test_loss_of_labelled_data_has_no_floor(run):
+    recipe = load_recipe(run.path / "recipe.yaml", ["eval.mode=loss"])
+    report = evaluate(run, recipe=recipe, split="test")
+    assert report.floor is None and report.base is not None

@@ -1,8 +1,9 @@
 import pytest
 import torch
 from tiny import LABELS, tiny_model, tiny_tokenizer
+from transformers import MistralConfig, MistralForCausalLM
 
-from ftool.errors import DataError, RecipeError
+from ftool.errors import DataError, RecipeError, RunError
 from ftool.eval.scorer import Scorer, choose_mode
 from ftool.example import Example, Message
 from ftool.model.encode import make_encoder
@@ -71,3 +72,40 @@ def test_modes_that_need_labels_are_refused_without():
     assert choose_mode("auto", ()) == "loss"
     with pytest.raises(RecipeError, match=r"eval\.mode: rank needs labels"):
         choose_mode("rank", ())
+
+
+def test_likelihoods_that_are_not_finite_are_refused():
+    model = tiny_model()
+    with torch.no_grad():
+        model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(RunError, match="likelihoods are not finite"):
+        scorer("rank", model).predict(EXAMPLES)
+
+
+@pytest.mark.parametrize("mode", ["rank", "generate"])
+def test_a_prompt_beyond_the_context_is_named(mode):
+    with pytest.raises(DataError, match="e9 is longer than the model's 256 tokens"):
+        scorer(mode).predict([example(9, "x" * 400, "refund")])
+
+
+def test_an_architecture_that_cannot_be_ranked_is_refused():
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=4,
+        max_position_embeddings=256,
+    )
+    with pytest.raises(RecipeError, match="rank gives wrong likelihoods") as caught:
+        scorer("rank", MistralForCausalLM(config).eval()).predict(EXAMPLES)
+    assert "eval.mode=generate" in caught.value.hint
+
+
+def test_texts_of_a_corpus_are_scored_by_loss_whatever_their_labels():
+    assert choose_mode("auto", LABELS, kind="text") == "loss"
+    with pytest.raises(RecipeError, match="needs labels"):
+        choose_mode("rank", LABELS, kind="text")

@@ -114,3 +114,28 @@ def test_a_text_is_learned_whole_in_windows():
     assert ids == [*tokenizer(example.text)["input_ids"], tokenizer.eos_token_id]
     assert [window.id for window in windows] == [f"t#{n}" for n in range(len(windows))]
     assert all(window.labels == (NOT_LEARNED, *window.input_ids[1:]) for window in windows)
+
+
+def test_a_template_that_refuses_a_conversation_is_a_sentence():
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (
+        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
+        + CHAT_TEMPLATE
+    )
+    with pytest.raises(DataError, match=r"a: the chat template refuses .*no system role"):
+        make_encoder(tokenizer).example(CHAT)
+
+
+def test_what_the_assistant_says_first_is_given_not_learned():
+    tokenizer = tiny_tokenizer()
+    example = Example(
+        "a",
+        messages=(
+            Message("assistant", "Hello!"),
+            Message("user", "hi"),
+            Message("assistant", "yes"),
+        ),
+    )
+    encoded = make_encoder(tokenizer).example(example)
+    assert learned_text(tokenizer, encoded) == "yes<|im_end|>"
+    assert "Hello!" in tokenizer.decode(encoded.input_ids)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from pyarrow import parquet
 
-from ftool.artifacts import example_from_record, file_sha256, ignore_progress, write_json
+from ftool.artifacts import file_sha256, ignore_progress, write_json
 from ftool.errors import DataError
-from ftool.example import Example, Message
+from ftool.example import Example, Message, example_from_record
 from ftool.prepare.folder import (
     fresh_partial,
     is_current,
@@ -119,3 +119,22 @@ def test_swap_and_recovery(tmp_path: Path) -> None:
     partial = fresh_partial(target)
     assert (target / "file").read_text() == "two"
     assert not list(partial.iterdir())
+
+
+def test_files_of_others_in_a_prepared_dataset_are_never_lost(tmp_path: Path) -> None:
+    target = tmp_path / "desk"
+    target.mkdir()
+    write_json(target / "manifest.json", {"ftool": "0", "outputs": {"README.md": "x"}})
+    (target / "README.md").write_text("ours")
+    refuse_foreign(target)
+    (target / "notes.txt").write_text("precious")
+    with pytest.raises(DataError, match=r"did not write: notes\.txt"):
+        refuse_foreign(target)
+    assert (target / "notes.txt").read_text() == "precious"
+
+
+def test_a_link_is_left_as_it_is(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "desk").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(DataError, match="was not written by ftool prepare"):
+        refuse_foreign(tmp_path / "desk")

@@ -202,3 +202,34 @@ def test_two_processes_in_one_folder_are_refused(project):
     finally:
         holder.communicate(b"")
     train(recipe_of(project))
+
+
+@pytest.mark.parametrize("name", ["../x", "a/b", "", "x" * 101, "/tmp/x", "a\nb"])
+def test_a_run_lies_under_runs(project, name):
+    with pytest.raises(RecipeError, match="cannot name a folder under runs/"):
+        train(recipe_of(project), run=name)
+    assert not (project / "runs").exists()
+
+
+def test_a_start_that_failed_can_be_corrected(project):
+    with pytest.raises(RecipeError, match=r"model\.base: \./typo"):
+        train(recipe_of(project, "model.base=./typo"))
+    assert train(recipe_of(project)).status == "finished"
+
+
+def test_smaller_micro_batches_may_finish_a_run(project):
+    def kill(step, total):
+        if step.step == 5:
+            raise Killed
+
+    with pytest.raises(Killed):
+        train(recipe_of(project, "train.checkpoint={every: 1 steps}"), on_step=kill)
+    settings = ["train.checkpoint={every: 1 steps}", "train.batch_size_per_device=2"]
+    assert train(recipe_of(project, *settings)).steps == 10
+
+
+def test_an_adapter_on_a_tied_head_is_refused(project):
+    save_tiny_base(project / "base", tie_word_embeddings=True)
+    settings = "train.method={kind: lora, target_modules: [q_proj, lm_head]}"
+    with pytest.raises(RecipeError, match="lm_head shares its weights with the embedding"):
+        train(recipe_of(project, settings))

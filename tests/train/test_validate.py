@@ -1,8 +1,9 @@
 import pytest
+import torch
 from tiny import make_project, tiny_model, tiny_tokenizer
 
 from ftool.artifacts import PreparedDataset, ignore_note, ignore_progress
-from ftool.errors import RecipeError
+from ftool.errors import RecipeError, RunError
 from ftool.eval.scorer import Scorer
 from ftool.metrics import label_metrics
 from ftool.model.encode import make_encoder
@@ -78,3 +79,19 @@ def test_generation_needs_labels(project):
     with pytest.raises(RecipeError, match=r"eval\.mode: generate needs labels"):
         validator(changed, no_labels)
     assert validator(recipe, no_labels).metric == "loss"
+
+
+def test_without_an_example_that_fits_nothing_is_validated(project):
+    recipe, dataset = project
+    notes = []
+    assert validator(recipe, dataset, notes=notes.append, max_length=9) is None
+    assert "none of its examples fits" in notes[-1]
+
+
+def test_a_loss_that_is_not_finite_is_refused(project):
+    recipe, dataset = project
+    model = tiny_model()
+    with torch.no_grad():
+        model.lm_head.weight.fill_(float("nan"))
+    with pytest.raises(RunError, match="the validation loss is nan"):
+        validator(recipe, dataset).score(model)
