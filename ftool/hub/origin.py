@@ -43,7 +43,7 @@ def known_license(run: TrainingRun) -> str | None:
     recipe, base = run.recipe(), run.base_model
     if recipe.hub.license or is_embedded(base):
         return recipe.hub.license or embedded.LICENSE
-    card = _base_card(base, recipe.folder)
+    card = _base_card(base, recipe.folder / recipe.model.base)
     try:
         named = (metadata_load(card) or {}).get("license") if card else None
     except (ValueError, YAMLError):
@@ -56,8 +56,8 @@ def _base_card(base: BaseModel, folder: Path) -> Path | None:
     if name := hub_id(base):
         cached = try_to_load_from_cache(name, "README.md", revision=base.revision)
         return Path(cached) if isinstance(cached, str) else None
-    cards = (folder / base.name / "README.md", Path(base.name) / "README.md")
-    return next((card for card in cards if card.is_file()), None)
+    card = folder / "README.md"
+    return card if card.is_file() else None
 
 
 def file_name(path: str) -> str:

@@ -106,12 +106,12 @@ def load_base_model(
 
 def _identify(recipe: Model, path: Path | None) -> BaseModel:
     if recipe.base == embedded.NAME and path:
-        return BaseModel(recipe.base, embedded.REVISION, weights_sha256(path), "embedded")
+        return BaseModel(recipe.base, embedded.REVISION, weights_sha256(path))
     if path:
-        return BaseModel(Path(recipe.base).name, None, weights_sha256(path), "local")
+        return BaseModel(Path(recipe.base).name, None, weights_sha256(path))
     snapshot = _snapshot_folder(recipe)
     # The Hub's cache names a snapshot's folder by its commit.
-    return BaseModel(recipe.base, snapshot.name, weights_sha256(snapshot), "hub")
+    return BaseModel(recipe.base, snapshot.name, weights_sha256(snapshot))
 
 
 def base_model_path(base: str, folder: Path, *, on_note: OnNote = ignore_note) -> Path | None:

@@ -27,7 +27,7 @@ def test_the_device_comes_with_its_reason():
 def test_a_local_base_is_loaded_with_its_fingerprint(tmp_path):
     save_tiny_base(tmp_path / "base")
     loaded = load_base_model(Model(base="base"), folder=tmp_path, dtype=torch.float32)
-    assert loaded.base.name == "base" and loaded.base.source == "local"
+    assert (loaded.base.name, loaded.base.revision) == ("base", None)
     assert loaded.base.weights_sha256 == weights_sha256(tmp_path / "base")
     assert loaded.tokenizer.pad_token_id is not None
 
