@@ -6,7 +6,15 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import (
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+    PreTrainedTokenizerFast,
+)
 
 from ftool.prepare.run import prepare
 from ftool.recipe.file import load_recipe
@@ -65,6 +73,29 @@ def tiny_model(*, seed: int = 0, vocabulary: int = 300, **settings: Any) -> Llam
         **settings,
     )
     return LlamaForCausalLM(config).eval()
+
+
+def tiny_gpt2() -> GPT2LMHeadModel:
+    """Return a two-layer random GPT-2, whose positions are learned."""
+    torch.manual_seed(0)
+    config = GPT2Config(vocab_size=300, n_positions=64, n_embd=32, n_layer=2, n_head=2)
+    return GPT2LMHeadModel(config).eval()
+
+
+def windowed_model() -> MistralForCausalLM:
+    """Return a two-layer random Mistral that sees only the last four tokens."""
+    torch.manual_seed(0)
+    config = MistralConfig(
+        vocab_size=300,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        sliding_window=4,
+        max_position_embeddings=256,
+    )
+    return MistralForCausalLM(config).eval()
 
 
 def save_tiny_base(folder: Path, **settings: Any) -> Path:

@@ -1,7 +1,6 @@
 import pytest
 import torch
-from tiny import LABELS, tiny_model, tiny_tokenizer
-from transformers import MistralConfig, MistralForCausalLM
+from tiny import LABELS, tiny_model, tiny_tokenizer, windowed_model
 
 from ftool.errors import DataError, RecipeError, RunError
 from ftool.eval.scorer import Scorer, choose_mode
@@ -89,19 +88,8 @@ def test_a_prompt_beyond_the_context_is_named(mode):
 
 
 def test_an_architecture_that_cannot_be_ranked_is_refused():
-    torch.manual_seed(0)
-    config = MistralConfig(
-        vocab_size=300,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        sliding_window=4,
-        max_position_embeddings=256,
-    )
     with pytest.raises(RecipeError, match="rank gives wrong likelihoods") as caught:
-        scorer("rank", MistralForCausalLM(config).eval()).predict(EXAMPLES)
+        scorer("rank", windowed_model()).predict(EXAMPLES)
     assert "eval.mode=generate" in caught.value.hint
 
 

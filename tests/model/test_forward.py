@@ -2,8 +2,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_model
-from transformers import GPT2Config, GPT2LMHeadModel, MistralConfig, MistralForCausalLM
+from tiny import tiny_gpt2, tiny_model, windowed_model
 
 from ftool.example import EncodedExample
 from ftool.model.batch import make_batch, make_shared_batch, shared_prefix
@@ -15,13 +14,7 @@ EXAMPLES = [
 ]
 
 
-def gpt2():
-    torch.manual_seed(0)
-    config = GPT2Config(vocab_size=300, n_positions=32, n_embd=32, n_layer=2, n_head=2)
-    return GPT2LMHeadModel(config).eval()
-
-
-@pytest.mark.parametrize("make_model", [tiny_model, gpt2])
+@pytest.mark.parametrize("make_model", [tiny_model, tiny_gpt2])
 def test_losses_equal_the_models_own_with_labels(make_model):
     model = make_model()
     losses = token_losses(model, make_batch(EXAMPLES))
@@ -54,7 +47,7 @@ def gradients(model, batches):
     return torch.cat([p.grad.flatten() for p in model.parameters()])
 
 
-@pytest.mark.parametrize("make_model", [tiny_model, gpt2])
+@pytest.mark.parametrize("make_model", [tiny_model, tiny_gpt2])
 @settings(max_examples=15, deadline=None)
 @given(
     prefix=st.lists(st.integers(3, 299), min_size=1, max_size=6),
@@ -87,17 +80,7 @@ def test_a_shared_prefix_gives_the_losses_and_gradients_of_the_plain_batch(
 
 
 def test_windowed_attention_cannot_share_a_prefix():
-    torch.manual_seed(0)
-    config = MistralConfig(
-        vocab_size=300,
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        sliding_window=4,
-    )
-    model = MistralForCausalLM(config).eval()
+    model = windowed_model()
     ids = tuple(range(3, 23))
     examples = [
         EncodedExample("a", (*ids, 30, 31, 40), (-100,) * 22 + (40,)),

@@ -2,8 +2,8 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_model
-from transformers import GPT2Config, GPT2LMHeadModel, Qwen2Config, Qwen2ForCausalLM
+from tiny import tiny_gpt2, tiny_model
+from transformers import Qwen2Config, Qwen2ForCausalLM
 
 from ftool.model.rank import rank_labels
 
@@ -22,12 +22,6 @@ def qwen2():
             num_key_value_heads=2,
         )
     ).eval()
-
-
-def gpt2():
-    torch.manual_seed(0)
-    config = GPT2Config(vocab_size=300, n_positions=64, n_embd=32, n_layer=2, n_head=2)
-    return GPT2LMHeadModel(config).eval()
 
 
 def brute_force(model, prompt, labels):
@@ -50,7 +44,7 @@ LABEL_SETS = st.lists(
 PROMPTS = st.lists(st.lists(st.integers(3, 299), min_size=1, max_size=12), min_size=1, max_size=5)
 
 
-@pytest.mark.parametrize("make_model", [tiny_model, gpt2, qwen2])
+@pytest.mark.parametrize("make_model", [tiny_model, tiny_gpt2, qwen2])
 @settings(max_examples=25, deadline=None)
 @given(labels=LABEL_SETS, prompts=PROMPTS)
 def test_ranking_equals_brute_force(make_model, labels, prompts):
