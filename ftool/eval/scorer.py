@@ -10,9 +10,9 @@ from ftool.artifacts import OnProgress, Prediction, ignore_progress
 from ftool.errors import DataError, RecipeError, RunError
 from ftool.eval.parse import parse_label
 from ftool.example import EncodedExample, Example
-from ftool.model.batch import make_batch
+from ftool.model.batch import WORTHWHILE_PREFIX, micro_batch, shared_prefix
 from ftool.model.encode import Encoder, encode_examples
-from ftool.model.forward import token_losses
+from ftool.model.forward import enable_shared_prefix, token_losses
 from ftool.model.generate import generate_texts
 from ftool.model.load import context_tokens
 from ftool.model.rank import can_rank, rank_labels
@@ -123,17 +123,16 @@ class Scorer:
                 raise DataError(f"{example.id} is longer than the model's {longest} tokens")
             rows += [(index, window) for window in encoded.examples]
         rows.sort(key=lambda row: len(row[1].input_ids))
+        prefix = self._shared_prefix([window for _, window in rows])
         totals = [0.0] * len(examples)
         for start in range(0, len(rows), BATCH_SIZE):
             part = rows[start : start + BATCH_SIZE]
-            batch = make_batch([window for _, window in part]).to(self.model.device)
-            losses = token_losses(self.model, batch).double()
-            owners = batch.predicts.nonzero()[:, 0]
-            sums = torch.zeros(len(part), dtype=torch.double).index_add(
-                0, owners.cpu(), losses.cpu()
-            )
-            for (index, _), total in zip(part, sums.tolist(), strict=True):
-                totals[index] += total
+            windows = [window for _, window in part]
+            batch = micro_batch(windows, prefix=prefix).to(self.model.device)
+            losses = token_losses(self.model, batch).double().cpu()
+            of_window = torch.split(losses, [window.learned_tokens for window in windows])
+            for (index, _), own in zip(part, of_window, strict=True):
+                totals[index] += own.sum().item()
             on_progress("computing the loss", start + len(part), len(rows))
         learned = [0] * len(examples)
         for index, window in rows:
@@ -142,6 +141,13 @@ class Scorer:
             (total / tokens if tokens else 0.0, tokens)
             for total, tokens in zip(totals, learned, strict=True)
         ]
+
+    def _shared_prefix(self, rows: Sequence[EncodedExample]) -> int:
+        """Return how many first tokens a batch runs once; sorted rows, the longest last."""
+        common = shared_prefix(rows) if len(rows) > 1 else 0
+        if common < WORTHWHILE_PREFIX or not enable_shared_prefix(self.model, rows[-2:]):
+            return 0
+        return common
 
 
 def choose_mode(wanted: str, label_names: Sequence[str], *, kind: str = "chat") -> str:

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 import torch
 
 from ftool.example import NOT_LEARNED, EncodedExample
+from ftool.model.attention import Row, make_row
+
+WORTHWHILE_PREFIX = 8
+"""Common tokens below which sharing them saves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,7 @@ class Batch:
     position_ids: torch.Tensor  # [batch, length]
     predicts: torch.Tensor  # [batch, length] bool: the next token here is learned
     targets: torch.Tensor  # [learned] the tokens that these positions must predict
-    sees: torch.Tensor | None = None  # [length, length] bool: which token sees which
+    row: Row | None = None  # how the tokens of one row belong together
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""
@@ -28,7 +32,7 @@ class Batch:
             self.position_ids.to(device),
             self.predicts.to(device),
             self.targets.to(device),
-            None if self.sees is None else self.sees.to(device),
+            None if self.row is None else self.row.to(device),
         )
 
 
@@ -50,20 +54,33 @@ def make_batch(examples: Sequence[EncodedExample]) -> Batch:
     )
 
 
+def micro_batch(examples: Sequence[EncodedExample], *, prefix: int) -> Batch:
+    """Make one row of examples that share a prefix, or pad them where there is none."""
+    if prefix and len(examples) > 1:
+        return make_shared_batch(examples, prefix=prefix)
+    return make_batch(examples)
+
+
 def shared_prefix(examples: Sequence[EncodedExample]) -> int:
     """Return how many first tokens the examples have in common and may share.
 
     The token before the first learned one stays with its example, for it predicts that one.
     """
-    first, *others = examples
-    longest = min(
+    own = min(
         next(place for place, label in enumerate(example.labels) if label != NOT_LEARNED) - 1
         for example in examples
     )
-    for place in range(longest):
-        if any(other.input_ids[place] != first.input_ids[place] for other in others):
-            return place
-    return max(0, longest)
+    return max(0, min(own, common_length([example.input_ids for example in examples])))
+
+
+def common_length(sequences: Sequence[Sequence[int]]) -> int:
+    """Return how many first tokens all sequences have in common."""
+    # What the first and the last in order share, all between them share too.
+    first, last = min(map(tuple, sequences)), max(map(tuple, sequences))
+    differ = (
+        place for place, (one, two) in enumerate(zip(first, last, strict=False)) if one != two
+    )
+    return next(differ, min(len(first), len(last)))
 
 
 def make_shared_batch(examples: Sequence[EncodedExample], *, prefix: int) -> Batch:
@@ -73,18 +90,15 @@ def make_shared_batch(examples: Sequence[EncodedExample], *, prefix: int) -> Bat
     has there, so losses and gradients are those of the padded batch.
 
     Args:
-        examples: that begin with the same tokens.
+        examples: that begin with the same tokens, neighbours of similar length.
         prefix: how many, at most `shared_prefix`.
     """
     ids = list(examples[0].input_ids[:prefix])
-    positions, owners, following = list(range(prefix)), [0] * prefix, [NOT_LEARNED] * prefix
-    for owner, example in enumerate(examples, start=1):
-        rest = range(prefix, len(example.input_ids))
+    positions, following = list(range(prefix)), [NOT_LEARNED] * prefix
+    for example in examples:
         ids += example.input_ids[prefix:]
-        positions += rest
-        owners += [owner] * len(rest)
+        positions += range(prefix, len(example.input_ids))
         following += [*example.labels[prefix + 1 :], NOT_LEARNED]
-    owner_of = torch.tensor(owners)
     targets = torch.tensor(following)
     predicts = targets != NOT_LEARNED
     return Batch(
@@ -92,7 +106,7 @@ def make_shared_batch(examples: Sequence[EncodedExample], *, prefix: int) -> Bat
         position_ids=torch.tensor([positions]),
         predicts=predicts[None],
         targets=targets[predicts],
-        sees=((owner_of[:, None] == owner_of) | (owner_of == 0)).tril(),
+        row=make_row(prefix, [len(example.input_ids) - prefix for example in examples]),
     )
 
 

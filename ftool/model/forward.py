@@ -7,6 +7,7 @@ from typing import Any
 import torch
 
 from ftool.example import EncodedExample
+from ftool.model.attention import use_rows
 from ftool.model.batch import Batch, make_batch, make_shared_batch, shared_prefix
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -29,14 +30,26 @@ def token_losses(model: Any, batch: Batch) -> torch.Tensor:
         logits = model(
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
-            attention_mask=None if batch.sees is None else additive_mask(batch.sees, model.dtype),
             logits_to_keep=batch.predicts,
             use_cache=False,
+            **_row_of(batch),
         ).logits  # [learned, vocabulary]
     else:
         every = model(input_ids=batch.input_ids, use_cache=False).logits
         logits = every[batch.predicts]
     return torch.nn.functional.cross_entropy(logits.float(), batch.targets, reduction="none")
+
+
+def _row_of(batch: Batch) -> dict[str, Any]:
+    """Return what a call on a row takes besides.
+
+    A mask of four dimensions is passed on as it is, so the model makes none of its own; attention
+    over a row reads none.
+    """
+    if batch.row is None:
+        return {}
+    unread = torch.zeros(1, 1, 1, 1, device=batch.targets.device)
+    return {"row": batch.row, "attention_mask": unread}
 
 
 def additive_mask(sees: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
@@ -47,33 +60,43 @@ def additive_mask(sees: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 @torch.no_grad()
-def can_share_prefix(model: Any, examples: Sequence[EncodedExample]) -> bool:
-    """Find out on real examples whether a shared prefix gives the losses of a padded batch.
+def enable_shared_prefix(model: Any, examples: Sequence[EncodedExample]) -> bool:
+    """Prepare a model to run a shared prefix once, if that gives the losses of plain rows.
 
-    It does not where attention is windowed or recurrent, or the mask is not understood.
+    Found out on real examples: it does not where attention is windowed, or layers are recurrent.
+    A model that cannot is left as it was.
     """
     prefix = shared_prefix(examples)
     if not prefix or not takes_positions(model):
         return False
     training = model.training
     model.eval()
+    inner = unwrapped(model)
+    before = inner.config._attn_implementation
+    padded = [make_batch([example]).to(model.device) for example in examples]
+    plain = torch.cat([token_losses(model, batch) for batch in padded])
     try:
-        padded = [make_batch([example]).to(model.device) for example in examples]
-        plain = torch.cat([token_losses(model, batch) for batch in padded])
+        use_rows(inner)
         batch = make_shared_batch(examples, prefix=prefix).to(model.device)
         shared = token_losses(model, batch)
-    except (RuntimeError, ValueError):
-        return False
-    finally:
-        model.train(training)
+    except (RuntimeError, ValueError, TypeError):
+        shared = torch.full_like(plain, torch.nan)
+    model.train(training)
     tolerance = TOLERANCE[model.dtype]
-    return bool(torch.allclose(shared, plain, rtol=tolerance, atol=tolerance))
+    if torch.allclose(shared, plain, rtol=tolerance, atol=tolerance):
+        return True
+    inner.set_attn_implementation(before)
+    return False
+
+
+def unwrapped(model: Any) -> Any:
+    """Return the transformers model inside what accelerate and peft put around it."""
+    while hasattr(model, "module"):
+        model = model.module
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def takes_positions(model: Any) -> bool:
     """Tell whether an architecture computes logits at chosen positions."""
-    while hasattr(model, "module"):
-        model = model.module
-    inner = model.get_base_model() if hasattr(model, "get_base_model") else model
-    parameters = inspect.signature(inner.forward).parameters
+    parameters = inspect.signature(unwrapped(model).forward).parameters
     return "logits_to_keep" in parameters and "position_ids" in parameters

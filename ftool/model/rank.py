@@ -1,5 +1,6 @@
 """Exact label ranking: prefix cache, label trie, best-first search."""
 
+import copy
 import heapq
 import math
 from collections.abc import Callable, Sequence
@@ -9,7 +10,7 @@ from typing import Any
 import torch
 
 from ftool.example import NOT_LEARNED, EncodedExample
-from ftool.model.batch import make_batch, pad_left
+from ftool.model.batch import common_length, make_batch, pad_left
 from ftool.model.forward import TOLERANCE, additive_mask, token_losses
 
 WIDTH = 2
@@ -130,9 +131,10 @@ def rank_labels(
         trie.add(label, index)
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     rankings = [Ranking(-1, -math.inf)] * len(prompts)
+    shared = _run_shared(model, prompts)
     for start in range(0, len(order), batch_size):
         rows = order[start : start + batch_size]
-        found = _rank_batch(model, [prompts[row] for row in rows], trie)
+        found = _rank_batch(model, [prompts[row] for row in rows], trie, shared)
         for row, ranking in zip(rows, found, strict=True):
             rankings[row] = ranking
         if on_batch:
@@ -148,8 +150,9 @@ def can_rank(model: Any, prompt: Sequence[int], label: Sequence[int]) -> bool:
     """
     row = EncodedExample("", (*prompt, *label), (*[NOT_LEARNED] * len(prompt), *label))
     plain = -token_losses(model, make_batch([row]).to(model.device)).sum().item()
+    half = prompt[: len(prompt) // 2 + 1]
     try:
-        ranked = rank_labels(model, [prompt, prompt[-1:]], [label])[0].log_probability
+        ranked = rank_labels(model, [prompt, half], [label])[0].log_probability
     except (RuntimeError, ValueError, TypeError, AttributeError, IndexError):
         return False
     tolerance = TOLERANCE[model.dtype] * len(label)
@@ -157,15 +160,35 @@ def can_rank(model: Any, prompt: Sequence[int], label: Sequence[int]) -> bool:
 
 
 @torch.inference_mode()
-def _rank_batch(model: Any, prompts: Sequence[Sequence[int]], trie: LabelTrie) -> list[Ranking]:
+def _run_shared(model: Any, prompts: Sequence[Sequence[int]]) -> Any:
+    """Run the beginning that all prompts share; return its cache, of one row."""
     from transformers import DynamicCache
 
-    input_ids, real = (tensor.to(model.device) for tensor in pad_left(prompts))
     cache = DynamicCache(config=model.config)
+    # Every prompt keeps a token of its own, whose logits are the first to be read.
+    common = min(common_length(prompts), min(map(len, prompts)) - 1)
+    if len(prompts) > 1 and common:
+        shared = torch.tensor([list(prompts[0][:common])], device=model.device)
+        model(input_ids=shared, past_key_values=cache, use_cache=True, logits_to_keep=1)
+    return cache
+
+
+@torch.inference_mode()
+def _rank_batch(
+    model: Any, prompts: Sequence[Sequence[int]], trie: LabelTrie, shared: Any
+) -> list[Ranking]:
+    past = shared.get_seq_length()
+    input_ids, own = (
+        tensor.to(model.device) for tensor in pad_left([prompt[past:] for prompt in prompts])
+    )
+    real = torch.nn.functional.pad(own, (past, 0), value=True)  # [batch, past + own]
+    cache = copy.deepcopy(shared)
+    if past:
+        cache.batch_repeat_interleave(len(prompts))
     first = model(
         input_ids=input_ids,
         attention_mask=real.long(),
-        position_ids=(real.cumsum(1) - 1).clamp(min=0),
+        position_ids=(real.cumsum(1) - 1).clamp(min=0)[:, past:],
         past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,

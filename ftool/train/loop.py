@@ -13,7 +13,7 @@ import torch
 from ftool.artifacts import TrainingStep
 from ftool.errors import DeviceError, RunError
 from ftool.example import EncodedExample
-from ftool.model.batch import make_batch, make_shared_batch, shared_prefix
+from ftool.model.batch import micro_batch
 from ftool.model.forward import token_losses
 from ftool.recipe.schema import Recipe
 from ftool.train.loss import normalized_loss
@@ -49,7 +49,11 @@ def training_steps(
         micro = [
             [examples[index] for index in part]
             for part in micro_batches(
-                batch, lengths, size=plan.batch_size_per_device, tokens=plan.micro_batch_tokens
+                batch,
+                lengths,
+                size=plan.batch_size_per_device,
+                tokens=plan.micro_batch_tokens,
+                prefix=plan.shared_prefix,
             )
         ]
         torch.manual_seed(seed * 1_000_003 + step)
@@ -93,9 +97,7 @@ def _accumulate(
     for number, part in enumerate(micro, start=1):
         is_last = number == len(micro)
         with nullcontext() if is_last else accelerator.no_sync(model):
-            prefix = shared_prefix(part) if plan.shared_prefix and len(part) > 1 else 0
-            made = make_shared_batch(part, prefix=prefix) if prefix else make_batch(part)
-            batch = made.to(accelerator.device)
+            batch = micro_batch(part, prefix=plan.shared_prefix).to(accelerator.device)
             loss = normalized_loss(
                 token_losses(model, batch),
                 learned_tokens=learned,

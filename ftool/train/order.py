@@ -24,7 +24,7 @@ def global_batch(count: int, size: int, *, seed: int, step: int) -> list[int]:
 
 
 def micro_batches(
-    batch: Sequence[int], lengths: Sequence[int], *, size: int, tokens: int
+    batch: Sequence[int], lengths: Sequence[int], *, size: int, tokens: int, prefix: int = 0
 ) -> list[list[int]]:
     """Divide a global batch into micro-batches of similar length, so that little is padded.
 
@@ -32,14 +32,16 @@ def micro_batches(
         batch: indices of examples.
         lengths: tokens of every example, by index.
         size: examples per micro-batch at most.
-        tokens: padded tokens per micro-batch at most, unless one example alone has more.
+        tokens: per micro-batch at most, unless one example alone has more.
+        prefix: first tokens that a micro-batch runs once; without it examples are padded.
     """
     parts: list[list[int]] = []
     for index in sorted(batch, key=lambda index: (lengths[index], index)):
-        is_full = parts and (
-            len(parts[-1]) == size or (len(parts[-1]) + 1) * lengths[index] > tokens
-        )
-        if not parts or is_full:
-            parts.append([])
-        parts[-1].append(index)
+        wider = [*parts[-1], index] if parts else []
+        rests = sum(lengths[one] - prefix for one in wider)
+        cost = prefix + rests if prefix else len(wider) * lengths[index]
+        if wider and len(wider) <= size and cost <= tokens:
+            parts[-1] = wider
+        else:
+            parts.append([index])
     return parts

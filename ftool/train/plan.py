@@ -22,7 +22,7 @@ class Plan:
     max_length: int
     batch_size_per_device: int
     micro_batch_tokens: int
-    shared_prefix: bool
+    shared_prefix: int
     steps_per_epoch: int
     total_steps: int
     validate_every: int | None
@@ -50,7 +50,7 @@ def make_plan(
     *,
     max_length: tuple[int, str],
     lengths: Sequence[int],
-    shared_prefix: bool,
+    shared_prefix: int,
 ) -> Plan:
     """Decide everything that the recipe leaves to the machine and the data.
 
@@ -59,7 +59,7 @@ def make_plan(
         device: where it runs.
         max_length: tokens, and why.
         lengths: tokens of every train example.
-        shared_prefix: whether micro-batches run a common prefix once.
+        shared_prefix: first tokens that every micro-batch runs once; 0: none.
     """
     steps_per_epoch = math.ceil(len(lengths) / train.global_batch_size)
     epochs_steps = max(1, round(train.epochs * steps_per_epoch))

@@ -31,9 +31,9 @@ from ftool.artifacts import (
 from ftool.errors import DataError, RecipeError
 from ftool.example import EncodedExample
 from ftool.model.adapter import attach_adapter, save_model
-from ftool.model.batch import shared_prefix
+from ftool.model.batch import WORTHWHILE_PREFIX, shared_prefix
 from ftool.model.encode import Encoder, encode_examples, make_encoder
-from ftool.model.forward import can_share_prefix
+from ftool.model.forward import enable_shared_prefix
 from ftool.model.load import Device, LoadedModel, choose_device, load_base_model
 from ftool.recipe.schema import NAME_PATTERN, Lora, Recipe
 from ftool.train.checkpoint import (
@@ -52,9 +52,6 @@ from ftool.train.optimizer import make_optimizer
 from ftool.train.plan import Plan, longest_allowed, make_plan
 from ftool.train.tracking import StepLog, check_trackers
 from ftool.train.validate import Validator, make_validator
-
-WORTHWHILE_PREFIX = 8
-"""Common tokens below which sharing them saves nothing."""
 
 OnStep = Callable[[TrainingStep, int], None]
 """Told every step and how many there are."""
@@ -185,7 +182,7 @@ def _assemble(
         device,
         max_length=max_length,
         lengths=[len(example.input_ids) for example in examples],
-        shared_prefix=_shares_prefix(recipe, loaded.model, examples, note),
+        shared_prefix=_share_prefix(recipe, loaded.model, examples, note),
     )
     template = loaded.tokenizer.chat_template or ""
     plan = settle_plan(folder, plan, dataset, loaded.base, template)
@@ -204,19 +201,17 @@ def _assemble(
     return Assembled(recipe, dataset, device, loaded, encoder, examples, overlong, plan, validator)
 
 
-def _shares_prefix(
-    recipe: Recipe, model: Any, examples: list[EncodedExample], note: OnNote
-) -> bool:
-    """Decide whether common prefixes are run once, after trying it on the first examples."""
+def _share_prefix(recipe: Recipe, model: Any, examples: list[EncodedExample], note: OnNote) -> int:
+    """Return how many first tokens micro-batches run once, after trying it on real examples."""
     common = shared_prefix(examples) if recipe.train.shared_prefix == "auto" else 0
     if common < WORTHWHILE_PREFIX:
-        return False
+        return 0
     longest = sorted(examples, key=lambda example: len(example.input_ids))[-2:]
-    if not can_share_prefix(model, longest):
+    if not enable_shared_prefix(model, longest):
         note("no shared prefix: this architecture gives other losses with it")
-        return False
+        return 0
     note(f"shared prefix: all examples begin with the same {common} tokens, run once a micro-batch")
-    return True
+    return common
 
 
 def _encode_train(

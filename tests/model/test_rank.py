@@ -46,10 +46,11 @@ PROMPTS = st.lists(st.lists(st.integers(3, 299), min_size=1, max_size=12), min_s
 
 @pytest.mark.parametrize("make_model", [tiny_model, tiny_gpt2, qwen2])
 @settings(max_examples=25, deadline=None)
-@given(labels=LABEL_SETS, prompts=PROMPTS)
-def test_ranking_equals_brute_force(make_model, labels, prompts):
+@given(labels=LABEL_SETS, prompts=PROMPTS, beginning=st.lists(st.integers(3, 299), max_size=6))
+def test_ranking_equals_brute_force(make_model, labels, prompts, beginning):
     """Label sets hold labels that begin others, for they are short and of few tokens."""
     model = make_model()
+    prompts = [beginning + prompt for prompt in prompts]
     ended = [[*label, END] for label in labels]
     rankings = rank_labels(model, prompts, ended, batch_size=2)
     for prompt, ranking in zip(prompts, rankings, strict=True):

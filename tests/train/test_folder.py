@@ -7,7 +7,7 @@ from ftool.recipe.file import load_recipe
 from ftool.train.folder import claim_run, finished_run, settle_plan
 from ftool.train.plan import Plan
 
-PLAN = Plan("cpu", "float32", 64, 8, 999, True, 3, 9, None, 100, {})
+PLAN = Plan("cpu", "float32", 64, 8, 999, 57, 3, 9, None, 100, {})
 BASE = BaseModel("base", None, "a" * 64)
 
 
@@ -45,9 +45,9 @@ def test_an_interrupted_run_of_other_data_is_refused(tmp_path, recipe):
 
 def test_the_first_plan_stays(tmp_path):
     assert settle_plan(tmp_path, PLAN, dataset(), BASE, "t") == PLAN
-    other = Plan("cpu", "float32", 64, 2, 999, False, 3, 5, None, 100, {})
+    other = Plan("cpu", "float32", 64, 2, 999, 0, 3, 5, None, 100, {})
     settled = settle_plan(tmp_path, other, dataset(), BASE, "t")
-    assert (settled.total_steps, settled.shared_prefix) == (9, True)
+    assert (settled.total_steps, settled.shared_prefix) == (9, 57)
     assert settled.batch_size_per_device == 2
     with pytest.raises(RunError, match="another chat template"):
         settle_plan(tmp_path, PLAN, dataset(), BASE, "other")

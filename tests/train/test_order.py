@@ -29,3 +29,11 @@ def test_micro_batches_hold_the_batch_by_length():
     assert micro_batches(every, lengths, size=2, tokens=99) == [[1, 4], [2, 3], [0]]
     assert micro_batches(every, lengths, size=9, tokens=10) == [[1, 4], [2], [3], [0]]
     assert micro_batches(every, lengths, size=9, tokens=1) == [[1], [4], [2], [3], [0]]
+
+
+def test_a_shared_prefix_counts_once():
+    lengths = [12, 11, 14, 13]
+    every = [0, 1, 2, 3]
+    assert micro_batches(every, lengths, size=9, tokens=20, prefix=10) == [[1, 0, 3, 2]]
+    assert micro_batches(every, lengths, size=9, tokens=16, prefix=10) == [[1, 0, 3], [2]]
+    assert micro_batches(every, lengths, size=2, tokens=99, prefix=10) == [[1, 0], [3, 2]]

@@ -10,7 +10,7 @@ CPU = Device(torch.device("cpu"), torch.float32, "no GPU was found")
 
 def plan(train, lengths):
     return make_plan(
-        train, CPU, max_length=(256, "the model's context"), lengths=lengths, shared_prefix=False
+        train, CPU, max_length=(256, "the model's context"), lengths=lengths, shared_prefix=0
     )
 
 
