@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ftool.example import EncodedExample
-from ftool.model.attention import use_rows
+from ftool.model.attention import IMPLEMENTATION, use_rows
 from ftool.model.batch import Batch, make_batch, make_shared_batch, shared_prefix
 
 TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
@@ -32,7 +32,7 @@ def token_losses(model: Any, batch: Batch) -> torch.Tensor:
             position_ids=batch.position_ids,
             logits_to_keep=batch.predicts,
             use_cache=False,
-            **_row_of(batch),
+            **_row_of(model, batch),
         ).logits  # [learned, vocabulary]
     else:
         every = model(input_ids=batch.input_ids, use_cache=False).logits
@@ -40,7 +40,7 @@ def token_losses(model: Any, batch: Batch) -> torch.Tensor:
     return torch.nn.functional.cross_entropy(logits.float(), batch.targets, reduction="none")
 
 
-def _row_of(batch: Batch) -> dict[str, Any]:
+def _row_of(model: Any, batch: Batch) -> dict[str, Any]:
     """Return what a call on a row takes besides.
 
     A mask of four dimensions is passed on as it is, so the model makes none of its own; attention
@@ -48,6 +48,8 @@ def _row_of(batch: Batch) -> dict[str, Any]:
     """
     if batch.row is None:
         return {}
+    if unwrapped(model).config._attn_implementation != IMPLEMENTATION:
+        raise ValueError("a row needs enable_shared_prefix first; other attention mixes examples")
     unread = torch.zeros(1, 1, 1, 1, device=batch.targets.device)
     return {"row": batch.row, "attention_mask": unread}
 

@@ -79,6 +79,12 @@ def test_a_shared_prefix_gives_the_losses_and_gradients_of_the_plain_batch(
     )
 
 
+def test_a_row_is_refused_by_other_attention():
+    batch = make_shared_batch(EXAMPLES, prefix=0)
+    with pytest.raises(ValueError, match="enable_shared_prefix"):
+        token_losses(tiny_model(), batch)
+
+
 def test_windowed_attention_cannot_share_a_prefix():
     model = windowed_model()
     ids = tuple(range(3, 23))

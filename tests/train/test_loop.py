@@ -9,11 +9,15 @@ from transformers import Trainer, TrainingArguments
 
 from ftool.errors import RunError
 from ftool.example import EncodedExample
+from ftool.model.batch import shared_prefix
+from ftool.model.forward import enable_shared_prefix
 from ftool.recipe.schema import Recipe
 from ftool.train.loop import training_steps
 from ftool.train.optimizer import make_optimizer
 from ftool.train.order import global_batch
 from ftool.train.plan import Plan
+
+BEGINNING = (5, 6, 7)
 
 
 def examples(count=22, seed=3):
@@ -21,7 +25,8 @@ def examples(count=22, seed=3):
     made = []
     for number in range(count):
         length = int(torch.randint(6, 20, (), generator=generator))
-        ids = tuple(torch.randint(3, 300, (length,), generator=generator).tolist())
+        ids = BEGINNING + tuple(torch.randint(3, 300, (length,), generator=generator).tolist())
+        length = len(ids)
         learned = int(torch.randint(1, 5, (), generator=generator))
         labels = (-100,) * (length - learned) + ids[length - learned :]
         made.append(EncodedExample(f"e{number}", ids, labels))
@@ -38,9 +43,9 @@ def recipe(**train):
     )
 
 
-def plan(count, settings, total=6, micro=8):
+def plan(count, settings, total=6, micro=8, prefix=0):
     steps_per_epoch = -(-count // settings.train.global_batch_size)
-    return Plan("cpu", "float32", 64, micro, 9999, True, steps_per_epoch, total, None, 100, {})
+    return Plan("cpu", "float32", 64, micro, 9999, prefix, steps_per_epoch, total, None, 100, {})
 
 
 def with_adapter(model):
@@ -52,7 +57,9 @@ def with_adapter(model):
 MODELS = {"full": lambda: tiny_model(), "lora": lambda: with_adapter(tiny_model())}
 
 
-def run(model, settings, data, *, micro=8, total=6):
+def run(model, settings, data, *, micro=8, total=6, shared=False):
+    prefix = shared_prefix(data) if shared else 0
+    assert not shared or (prefix == len(BEGINNING) and enable_shared_prefix(model, data[:2]))
     accelerator = Accelerator(cpu=True)
     model, optimizer = accelerator.prepare(model, make_optimizer(model, settings.train))
     steps = training_steps(
@@ -60,18 +67,18 @@ def run(model, settings, data, *, micro=8, total=6):
         optimizer,
         data,
         accelerator=accelerator,
-        plan=plan(len(data), settings, total=total, micro=micro),
+        plan=plan(len(data), settings, total=total, micro=micro, prefix=prefix),
         recipe=settings,
     )
     return [step.loss for step in steps], {n: p.detach() for n, p in model.named_parameters()}
 
 
 @pytest.mark.parametrize("method", MODELS)
-@pytest.mark.parametrize("micro", [1, 3])
-def test_k_micro_batches_equal_one_batch(method, micro):
+@pytest.mark.parametrize(("micro", "shared"), [(1, False), (3, False), (3, True), (8, True)])
+def test_k_micro_batches_equal_one_batch(method, micro, shared):
     settings, data = recipe(), examples()
     losses, weights = run(MODELS[method](), settings, data, micro=8)
-    split_losses, split_weights = run(MODELS[method](), settings, data, micro=micro)
+    split_losses, split_weights = run(MODELS[method](), settings, data, micro=micro, shared=shared)
     assert split_losses == pytest.approx(losses, abs=1e-5)
     for name, value in weights.items():
         torch.testing.assert_close(split_weights[name], value, rtol=1e-5, atol=1e-5)
