@@ -18,7 +18,7 @@ from ftool.example import EncodedExample
 from ftool.model.adapter import attach_adapter
 from ftool.model.batch import make_batch, make_shared_batch, shared_prefix
 from ftool.model.encode import encode_examples, make_encoder
-from ftool.model.forward import token_losses
+from ftool.model.forward import enable_shared_prefix, token_losses
 from ftool.model.load import load_base_model
 from ftool.prepare.run import prepare
 from ftool.recipe.file import load_recipe
@@ -68,6 +68,8 @@ def main() -> None:
         encoder = make_encoder(loaded.tokenizer)
         examples = encode_examples(dataset.examples("train"), encoder, max_length=8192).examples
     model = attach_adapter(loaded.model, Lora(), seed=recipe.seed).train()
+    if not enable_shared_prefix(model, examples[:2]):
+        raise SystemExit("the shipped base does not share a prefix")
     found = measure(model, examples, 3 if options.quick else 12)
     print(
         f"padded {found['padded']:.2f} examples/s, shared prefix {found['shared']:.2f} examples/s:"

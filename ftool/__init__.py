@@ -36,6 +36,7 @@ model/              the only folder that imports transformers and peft
   adapter.py          LoRA: attach, save, load, merge
   tokenizer.py        save a tokenizer
   encode.py           Example -> token ids and labels through the chat template
+  attention.py        attention over a row of examples that share a prefix
   batch.py            EncodedExamples -> tensors
   forward.py          one forward pass and its token losses
   rank.py             exact label ranking
