@@ -46,16 +46,7 @@ def training_steps(
     for step in range(first_step, plan.total_steps):
         started = time.perf_counter()
         batch = global_batch(len(examples), train.global_batch_size, seed=seed, step=step)
-        micro = [
-            [examples[index] for index in part]
-            for part in micro_batches(
-                batch,
-                lengths,
-                size=plan.batch_size_per_device,
-                tokens=plan.micro_batch_tokens,
-                prefix=plan.shared_prefix,
-            )
-        ]
+        micro = _divided(batch, examples, lengths, plan)
         torch.manual_seed(seed * 1_000_003 + step)
         model.train()
         rate = learning_rate(step, total_steps=plan.total_steps, train=train)
@@ -86,6 +77,19 @@ def training_steps(
             tokens_per_second=tokens / (time.perf_counter() - started),
             peak_memory_gib=peak_memory_gib(accelerator.device),
         )
+
+
+def _divided(
+    batch: Sequence[int], examples: Sequence[EncodedExample], lengths: Sequence[int], plan: Plan
+) -> list[list[EncodedExample]]:
+    parts = micro_batches(
+        batch,
+        lengths,
+        size=plan.batch_size_per_device,
+        tokens=plan.micro_batch_tokens,
+        prefix=plan.shared_prefix,
+    )
+    return [[examples[index] for index in part] for part in parts]
 
 
 def _accumulate(
