@@ -10,7 +10,7 @@ from ftool.example import EncodedExample
 from ftool.model.attention import IMPLEMENTATION, use_rows
 from ftool.model.batch import Batch, make_batch, make_shared_batch, shared_prefix
 
-TOLERANCE = {torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """What rounding may change by dtype; a mask that is not understood changes far more."""
 
 
@@ -37,7 +37,9 @@ def token_losses(model: Any, batch: Batch) -> torch.Tensor:
     else:
         every = model(input_ids=batch.input_ids, use_cache=False).logits
         logits = every[batch.predicts]
-    return torch.nn.functional.cross_entropy(logits.float(), batch.targets, reduction="none")
+    # At least float32: half precisions lose the small differences between likely tokens.
+    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    return torch.nn.functional.cross_entropy(exact, batch.targets, reduction="none")
 
 
 def _row_of(model: Any, batch: Batch) -> dict[str, Any]:

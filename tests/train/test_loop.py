@@ -76,12 +76,23 @@ def run(model, settings, data, *, micro=8, total=6, shared=False):
 @pytest.mark.parametrize("method", MODELS)
 @pytest.mark.parametrize(("micro", "shared"), [(1, False), (3, False), (3, True), (8, True)])
 def test_k_micro_batches_equal_one_batch(method, micro, shared):
+    # In float64: AdamW makes a whole step of a gradient that is only rounding, so in float32 some
+    # weights of any two orders of summation part, whatever the loop does.
     settings, data = recipe(), examples()
-    losses, weights = run(MODELS[method](), settings, data, micro=8)
-    split_losses, split_weights = run(MODELS[method](), settings, data, micro=micro, shared=shared)
-    assert split_losses == pytest.approx(losses, abs=1e-5)
+    losses, weights = run(MODELS[method]().double(), settings, data, micro=8)
+    divided = run(MODELS[method]().double(), settings, data, micro=micro, shared=shared)
+    assert divided[0] == pytest.approx(losses, abs=1e-6)
     for name, value in weights.items():
-        torch.testing.assert_close(split_weights[name], value, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(divided[1][name], value, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", MODELS)
+@pytest.mark.parametrize(("micro", "shared"), [(1, False), (3, True), (8, True)])
+def test_the_losses_of_micro_batches_are_those_of_one_batch_in_float32(method, micro, shared):
+    settings, data = recipe(), examples()
+    losses, _ = run(MODELS[method](), settings, data, micro=8)
+    divided, _ = run(MODELS[method](), settings, data, micro=micro, shared=shared)
+    assert divided == pytest.approx(losses, abs=1e-5)
 
 
 class OurOrder(torch.utils.data.Dataset):
