@@ -3,7 +3,12 @@
 ```
 __main__.py         `python -m ftool`: runs the verbs, turns errors into exit codes
 cli.py              one short function per verb
-console.py          all a person sees in a terminal
+arguments.py        what the words of a command line name
+console/            all a person sees in a terminal
+  terminal.py         the two streams, text made safe for them, pieces of tables
+  screen.py           notes, progress, the live loss
+  dataset.py          prepared data, examples, one row explained
+  summary.py          errors, the next command, runs, reports, uploads
 errors.py           what is refused on purpose, with exit codes
 example.py          Message, Example, EncodedExample: the unit of data
 artifacts.py        the folders of prepared datasets and runs: manifests, fingerprints, locks
@@ -14,23 +19,53 @@ recipe/             the one declaration of every setting
   document.py         YAML text -> plain values with the line of every key; overrides
   problems.py         what is wrong with a recipe, in sentences
   reference.py        docs/recipe.md and the JSON schema, from the schema
+start/              before a run exists
+  show.py             prepared examples as the model reads them
 prepare/            raw sources -> PreparedDataset
   run.py              the pipeline in order
   sources.py          files, folders, globs and Hub data sets -> rows with file and line
   encoding.py         the characters and lines of a file
   delimited.py        CSV and TSV, row by row
   json_text.py        JSON Lines, and JSON documents element by element
-  rows.py             Row, Candidate, Rejected: a record on its way
+  rows.py             Row and Finding: a raw record, and why one goes
+  units.py            runs of rows that are worked on apart
+  gather.py           rows -> shards, on all processors
   formats.py          row -> Example, detected
-  clean.py            rewrite text: unicode, HTML, quoted replies
+  clean.py            rewrite text: unicode, HTML, quoted replies, signatures
+  redact.py           personal data and secrets: find, mask, drop
+  patterns.py         what personal data and secrets look like
+  checksums.py        check digits of cards, accounts and national ids
+  credentials.py      keys, tokens and passwords
+  phones.py           telephone numbers, told from other numbers
+  filters.py          keep or drop one row, with a reason
+  phrases.py          automatic mail and refusals of language models
+  repetition.py       how much of a text repeats itself
+  quality.py          published rules for web text
+  language.py         which language a text is in
+  tokens.py           tokens, by the base model's tokenizer.json
+  keys.py             equal bytes for examples that say the same
+  shard.py            what became of a unit, on disk
+  table.py            all examples as columns of numbers, and what is decided of them
+  decide.py           every decision that looks at more than one row, in order
   labels.py           one spelling each, and the closed set of them
-  filters.py          keep or drop, with a reason
-  dedup.py            exact duplicates
+  words.py            texts as hashed words: shingles, runs, Jaccard similarity
+  near.py             MinHash bands, and the pairs that are really alike
+  dedup.py            exact and near duplicates: which of them stays
+  decontaminate.py    runs of words that train shares with what is tested
   sample.py           `limit` and `per_label`
   split.py            train, validation, test without leakage
-  describe.py         what is in the data, in sentences and as a card
+  earlier.py          where an earlier preparation put rows
+  verdicts.py         what was decided of a row, in a sentence
   folder.py           the folder that is written
+  measure.py          the funnel, lengths, labels, duplicates, personal data
+  describe.py         reasons in words, and what a person should know
+  report.py           the data report, one HTML page
+  pictures.py         its pictures
+  card.py             the dataset card
+  explain.py          every decision about one row
+  advice.py           what may be changed in the recipe
 model/              the only folder that imports transformers and peft
+  place.py            where a base model lies on this machine
   load.py             base model and tokenizer from a folder, a run or the Hub; device, dtype
   embedded.py         the offline default base model
   adapter.py          LoRA: attach, save, load, merge

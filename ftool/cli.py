@@ -3,27 +3,33 @@
 import os
 import warnings
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from ftool.arguments import (
+    RUNS,
+    again,
+    find_run,
+    find_subject,
+    only_overrides,
+    prepare_file,
+    read_recipe,
+    split_words,
+)
 from ftool.errors import RecipeError
 
-if TYPE_CHECKING:
-    from ftool.artifacts import TrainingRun
-    from ftool.console import Screen
-    from ftool.recipe.schema import Recipe
-
-RUNS = Path("runs")
 QUIET = {
     "DATASETS_VERBOSITY": "error",
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TQDM_DISABLE": "1",
     "TOKENIZERS_PARALLELISM": "false",
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "TRANSFORMERS_VERBOSITY": "error",
 }
+TRIAL_ROWS = 1_000
 FOREIGN = ("accelerate", "datasets", "evaluate", "huggingface_hub", "peft", "torch", "transformers")
 
 app = typer.Typer(
@@ -72,21 +78,93 @@ def ftool(
         "ftool prepare --recipe tickets.yaml data.split.test=0.2",
     )
 )
-def prepare(overrides: Overrides = None, recipe: RecipeOption = None) -> None:
+def prepare(
+    overrides: Overrides = None,
+    recipe: RecipeOption = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Try the first 1,000 rows of each source.")
+    ] = False,
+    explain: Annotated[
+        str | None,
+        typer.Option(metavar="FILE:LINE", help="Tell every decision about one row."),
+    ] = None,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Forget an earlier preparation and its splits.")
+    ] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Processes; by default as many as help.")
+    ] = None,
+) -> None:
     """Turn raw sources into clean examples, split three ways.
 
     KEY=VALUE replaces a setting of the recipe.
     """
     from ftool.console import Screen, show_dataset, show_next
 
-    settings, file = _load(recipe, _only_overrides(overrides))
+    settings, file = read_recipe(recipe, only_overrides(overrides))
+    if explain is not None:
+        from ftool.console import show_explanation
+        from ftool.prepare.explain import explain as explain_row
+
+        show_explanation(explain_row(settings, explain))
+        return
     with Screen() as screen:
         screen.note(f"recipe: {file}")
         from ftool.prepare.run import prepare as prepare_dataset
 
-        dataset = prepare_dataset(settings, on_note=screen.note, on_progress=screen.progress)
+        dataset = prepare_dataset(
+            settings,
+            workers=workers,
+            fresh=fresh,
+            first=TRIAL_ROWS if dry_run else None,
+            on_note=screen.note,
+            on_progress=screen.progress,
+        )
     show_dataset(dataset)
-    show_next(["ftool", "train", *_again(recipe, overrides)])
+    if dry_run:
+        from ftool.console import show_advice
+        from ftool.prepare.advice import advise
+
+        show_advice(advise(settings, dataset.manifest()), dataset.path)
+    show_next(["ftool", "prepare" if dry_run else "train", *again(recipe, overrides)])
+
+
+@app.command(
+    epilog=_examples(
+        "ftool show --recipe customer_support",
+        "ftool show customer-support --split test --examples 1",
+    )
+)
+def show(
+    words: Annotated[
+        list[str] | None, typer.Argument(metavar="DATA|KEY=VALUE", hidden=True)
+    ] = None,
+    recipe: RecipeOption = None,
+    split: Annotated[
+        Literal["train", "validation", "test"] | None,
+        typer.Option(help="Which examples; train by default, with --id any."),
+    ] = None,
+    examples: Annotated[int, typer.Option(min=1, metavar="N", help="How many to draw.")] = 3,
+    only: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="Show this example alone.")
+    ] = None,
+) -> None:
+    """Show prepared examples as the model reads them, and what it learns of them.
+
+    DATA is a prepared dataset or its name; the recipe's by default. KEY=VALUE replaces a setting.
+    """
+    from ftool.console import Screen, show_examples
+
+    name, overrides = split_words(words, "dataset can be shown")
+    settings, file = read_recipe(recipe, overrides)
+    with Screen() as screen:
+        screen.note(f"recipe: {file}")
+        from ftool.start.show import show as render
+
+        shown = render(
+            settings, data=name, split=split, examples=examples, only=only, on_note=screen.note
+        )
+    show_examples(shown)
 
 
 @app.command(
@@ -112,7 +190,7 @@ def train(
     """
     from ftool.console import Screen, show_next, show_run
 
-    settings, file = _load(recipe, _only_overrides(overrides))
+    settings, file = read_recipe(recipe, only_overrides(overrides))
     with Screen() as screen:
         screen.note(f"recipe: {file}")
         from ftool.train.run import train as train_model
@@ -159,11 +237,11 @@ def evaluate(
     """
     from ftool.console import Screen, show_json, show_next, show_report
 
-    name, overrides = _split_words(words)
+    name, overrides = split_words(words, "model can be scored")
     with Screen() as screen:
-        subject, settings = _subject(name, recipe, overrides, screen, needs_recipe=data is None)
+        subject, settings = find_subject(name, recipe, overrides, screen, needs_recipe=data is None)
         if data is not None and not (data / "manifest.json").is_file():
-            settings, data = _prepare_file(data, split, subject, settings, screen)
+            settings, data = prepare_file(data, split, subject, settings, screen)
         from ftool.eval.run import evaluate as evaluate_model
 
         report = evaluate_model(
@@ -179,7 +257,7 @@ def evaluate(
         return
     show_report(report)
     if isinstance(subject, str):
-        show_next(["ftool", "train", *_again(recipe, overrides)])
+        show_next(["ftool", "train", *again(recipe, overrides)])
     else:
         words = ["push-to-hub", str(subject.path), "--repo", "OWNER/NAME", "--dry-run"]
         show_next(["ftool", *words])
@@ -216,10 +294,10 @@ def push_to_hub(
     from ftool.console import Screen, show_next, show_upload
 
     with Screen() as screen:
-        settings = _load(recipe, [])[0] if recipe else None
+        settings = read_recipe(recipe, [])[0] if recipe else None
         if run is None and settings is not None:
             run = str(RUNS / settings.name)
-        subject = _find_run(run, screen)
+        subject = find_run(run, screen)
         hub = (settings or subject.recipe()).hub
         repository = repo or hub.repo
         if repository is None:
@@ -241,113 +319,6 @@ def push_to_hub(
         show_next(["ftool", "push-to-hub", str(subject.path), "--repo", repository, *given])
     else:
         show_next(["hf", "download", upload.repo])
-
-
-def _load(recipe: str | None, overrides: list[str]) -> "tuple[Recipe, Path]":
-    from ftool.recipe.file import find_recipe, load_recipe
-
-    file = find_recipe(recipe)
-    return load_recipe(file, overrides), file
-
-
-def _again(recipe: str | None, overrides: list[str] | None) -> list[str]:
-    """Return the words that make another verb read the same settings."""
-    return [*(["--recipe", recipe] if recipe else []), *(overrides or [])]
-
-
-def _only_overrides(words: list[str] | None) -> list[str]:
-    for word in words or []:
-        if "=" not in word:
-            raise RecipeError(
-                f"`{word}` is not a setting; settings are written key=value",
-                hint=f"write --recipe {word} if it is a recipe",
-            )
-    return words or []
-
-
-def _split_words(words: list[str] | None) -> tuple[str | None, list[str]]:
-    """Tell the model that is named apart from the overrides."""
-    overrides = [word for word in words or [] if "=" in word]
-    names = [word for word in words or [] if "=" not in word]
-    if len(names) > 1:
-        raise RecipeError(
-            f"only one model can be scored at a time, not {len(names)}: {', '.join(names)}",
-            hint="settings are written key=value",
-        )
-    return (names[0] if names else None), overrides
-
-
-def _prepare_file(
-    file: Path,
-    split: str,
-    subject: "TrainingRun | str",
-    settings: "Recipe | None",
-    screen: "Screen",
-) -> "tuple[Recipe, Path]":
-    """Prepare a raw file for scoring, as the run's own data was prepared."""
-    from ftool.prepare.run import prepare as prepare_dataset
-    from ftool.recipe.file import recipe_for_file
-
-    labels: list[str] = []
-    if not isinstance(subject, str):
-        settings = settings or subject.recipe()
-        labels = subject.manifest()["dataset"]["label_names"]
-    made = recipe_for_file(file, split=split, like=settings, label_names=labels)
-    dataset = prepare_dataset(made, on_note=screen.note, on_progress=screen.progress)
-    if dataset.rejected:
-        reasons = ", ".join(f"{reason} {count}" for reason, count in dataset.rejected.items())
-        screen.note(f"not scored of {file}: {reasons}; see {dataset.path}/rejected.jsonl")
-    return made, dataset.path
-
-
-def _subject(
-    name: str | None,
-    recipe: str | None,
-    overrides: list[str],
-    screen: "Screen",
-    *,
-    needs_recipe: bool,
-) -> "tuple[TrainingRun | str, Recipe | None]":
-    """Return what to score and the recipe to score it by; None is the run's own."""
-    settings = _load(recipe, overrides)[0] if recipe else None
-    if name is None and settings is not None:
-        name = str(RUNS / settings.name)
-    if name is not None and not _is_run(name):
-        return name, settings or _recipe_here(overrides, is_needed=needs_recipe)
-    run = _find_run(name, screen)
-    if settings is None and overrides:
-        settings = _load(str(run.path / "recipe.yaml"), overrides)[0]
-    return run, settings
-
-
-def _recipe_here(overrides: list[str], *, is_needed: bool) -> "Recipe | None":
-    """Return the recipe of this folder; a file to score can do without one."""
-    try:
-        return _load(None, overrides)[0]
-    except RecipeError:
-        if is_needed or overrides:
-            raise
-        return None
-
-
-def _is_run(name: str) -> bool:
-    """Tell a run, finished or not, from a plain model folder and a Hub id."""
-    path = Path(name)
-    inside = path.parent == RUNS or (RUNS / name).is_dir()
-    return inside or any((path / file).is_file() for file in ("manifest.json", "recipe.yaml"))
-
-
-def _find_run(name: str | None, screen: "Screen") -> "TrainingRun":
-    from ftool.artifacts import TrainingRun, newest_run
-
-    if name is None:
-        run = newest_run(RUNS)
-        screen.note(f"run: {run.path} (the newest finished one)")
-        return run
-    path = Path(name)
-    run = TrainingRun.open(path if path.is_dir() or path.parent != Path() else RUNS / name)
-    screen.note(f"run: {run.path}")
-    return run
 
 
 def _quiet_libraries() -> None:

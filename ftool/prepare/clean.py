@@ -16,6 +16,14 @@ _NO_BREAK_SPACES = {0xA0: " ", 0x2007: " ", 0x202F: " "}
 _REPLACED: dict[int, str | None] = {**_CONTROLS, **_NO_BREAK_SPACES}
 _STRANGE = re.compile("[" + "".join(f"\\u{code:04x}" for code in _REPLACED) + "]")
 
+_MAY_BE_DAMAGED = re.compile(
+    r"[^\x00-\x1a\x1c-\x7fäöüßÄÖÜàâçéèêëîïôùûñáíóúÉ€\u2013\u2014\u2019\u201c\u201d\u2026]"
+    r"|[^\x00-\x7f]{2}"
+)
+"""What ftfy may change; damage takes two such characters in a row, or one that is rare."""
+
+_BLANK_LINES = re.compile(r"\n{3,}")
+
 _BLOCKS = frozenset(
     re.findall(
         r"\w+",
@@ -35,13 +43,51 @@ _TAGS = _BLOCKS | _HIDDEN | _INLINE
 _START_TAG = re.compile(r"<([a-z][a-z0-9]*)(\s[^<>]*)?/?>")
 _END_TAG = re.compile(r"</([a-z][a-z0-9]*)\s*>")
 
-_QUOTE = re.compile(
-    r"^On [^\n]{4,200}(?:\n[^\n>]{1,200})?\bwrote:[ \t]*\n(?:[ \t]*\n)*(?:>[^\n]*(?:\n|\Z))+",
-    re.MULTILINE,
+_ATTRIBUTIONS = {
+    "On ": "wrote",
+    "Am ": "schrieb",
+    "Le ": "a écrit",
+    "El ": "escribió",
+    "Op ": "schreef",
+}
+"""How the line above a quoted mail begins -> the verb it holds; it ends in a colon."""
+LONGEST_ATTRIBUTION = 300
+LINES_OF_AN_ATTRIBUTION = 3
+_TIME_OR_ADDRESS = re.compile(r"\d{1,2}[:.h]\d{2}\b|\S@\S")
+
+_SEPARATOR = re.compile(
+    r"-{3,} ?(?:Original Message|Original Appointment|Ursprüngliche Nachricht"
+    r"|Originalnachricht|Message d'origine|Message original|Mensaje original"
+    r"|Oorspronkelijk bericht) ?-{3,}",
+    re.IGNORECASE,
 )
-_ORIGINAL_MESSAGE = re.compile(r"^-{3,} ?Original Message ?-{3,}.*", re.MULTILINE | re.DOTALL)
+_HEADER_FIELD = re.compile(r"[*_]{0,2}([A-Za-zÀ-ÿ]{2,10}(?: el)?)[*_]{0,2} ?:")
+_HEADER_FIELDS = {
+    "From": ("Sent", "Date", "To", "Cc", "CC", "Subject"),
+    "Von": ("Gesendet", "Datum", "An", "Cc", "CC", "Betreff"),
+    "De": (
+        *("Envoyé", "Date", "À", "Cc", "CC", "Objet"),
+        *("Enviado", "Enviado el", "Fecha", "Para", "Asunto"),
+    ),
+    "Van": ("Verzonden", "Datum", "Aan", "Cc", "CC", "Onderwerp"),
+}
+"""The first field of an earlier mail's header -> those that may follow."""
+FIELDS_OF_A_HEADER = 3
+
+_QUOTE_CUES = (*_ATTRIBUTIONS.values(), "From:", "Von:", "De:", "De :", "Van:", "---")
 _SIGNATURE = re.compile(r"^-- \n.*", re.MULTILINE | re.DOTALL)
-_SENT_FROM = re.compile(r"^[ \t]*Sent from my \S+(?: \S+){0,4}\s*\Z", re.MULTILINE)
+_DEVICE_LINE = re.compile(
+    r"sent from my \S+(?: [^\s.!?]+){0,4}\.?"
+    r"(?:[.,;] (?:please )?(?:excuse|pardon|forgive)[^\n]{0,60})?"
+    r"|sent from (?:mail for|outlook for|yahoo mail|proton ?mail)\b[^\n]{0,60}"
+    r"|get outlook for (?:ios|android|mac)\b[^\n]{0,60}|outlook für [^\n]{1,60} herunterladen"
+    r"|(?:diese nachricht wurde )?von mein(?:em|er) [^\n]{1,60} gesendet\.?"
+    r"|gesendet (?:von (?:mein(?:em|er)|mail|outlook)|mit der) [^\n.!?]{1,60}"
+    r"|envoyé (?:de|depuis) mon [^\n.!?]{1,60}|envoyé à partir d(?:e |')[^\n.!?]{1,60}"
+    r"|enviado desde (?:mi|mail|outlook) [^\n.!?]{1,60}"
+    r"|(?:verzonden|verstuurd) (?:vanaf mijn|vanuit) [^\n.!?]{1,60}"
+)
+LONGEST_DEVICE_LINE = 160
 
 
 def clean_unicode(text: str) -> str:
@@ -49,7 +95,7 @@ def clean_unicode(text: str) -> str:
 
     Quotation marks keep their form: that is style, not damage.
     """
-    if not text.isascii() or "&" in text:
+    if "&" in text or (not text.isascii() and _MAY_BE_DAMAGED.search(text)):
         from ftfy import TextFixerConfig, fix_text
 
         text = fix_text(text, TextFixerConfig(uncurl_quotes=False, explain=False))
@@ -110,17 +156,106 @@ class _TextOfHtml(HTMLParser):
 
 
 def strip_quoted_replies(text: str) -> str:
-    """Remove quoted earlier mails and the signature; a text that is nothing else stays."""
+    """Remove quoted earlier mails and the signature; a text that is nothing else stays.
+
+    Quotes are known by the lines that mail programs put above them, in English, German, French,
+    Spanish and Dutch. A closing such as "Best regards" belongs to the mail and stays.
+    """
     unified = text.replace("\r\n", "\n")
-    stripped = _ORIGINAL_MESSAGE.sub("", _QUOTE.sub("", unified))
-    stripped = _SENT_FROM.sub("", _SIGNATURE.sub("", stripped))
+    if "\n" not in unified:
+        return text
+    stripped = unified
+    if any(cue in unified for cue in _QUOTE_CUES):
+        stripped = "\n".join(_without_quotes(unified.split("\n")))
+    if "-- \n" in stripped:
+        stripped = _SIGNATURE.sub("", stripped)
+    stripped = _without_device_line(stripped)
     return stripped if stripped.strip() else text
+
+
+def _without_quotes(lines: list[str]) -> list[str]:
+    """Leave out quoted lines, and all lines behind the header of an earlier mail."""
+    kept: list[str] = []
+    at = 0
+    while at < len(lines):
+        line = lines[at].strip(" \t*")
+        if line.startswith("---") and _SEPARATOR.match(line):
+            break
+        if _is_header(lines, at):
+            while kept and not kept[-1].strip(" _-\t"):
+                kept.pop()
+            break
+        after = _after_attribution(lines, at)
+        if after is None:
+            kept.append(lines[at])
+            at += 1
+        else:
+            at = after
+    return kept
+
+
+def _is_header(lines: list[str], at: int) -> bool:
+    """Tell whether the header of a mail begins here: `From:` and two of its other fields."""
+    names = (_field_name(line) for line in lines[at : at + 6])
+    first = next(names)
+    if first not in _HEADER_FIELDS:
+        return False
+    others = {name for name in names if name in _HEADER_FIELDS[first]}
+    return len(others) >= FIELDS_OF_A_HEADER - 1
+
+
+def _field_name(line: str) -> str:
+    found = _HEADER_FIELD.match(line.lstrip(" \t")) if ":" in line[:24] else None
+    return found[1] if found else ""
+
+
+def _after_attribution(lines: list[str], at: int) -> int | None:
+    """Return where the text goes on after the quoted mail that is announced here, if one is.
+
+    Without `>` before its lines, a quote goes on to the end; the announcement must then name a
+    time or an address, so that "On Monday he wrote:" stays.
+    """
+    verb = _ATTRIBUTIONS.get(lines[at][:3])
+    if verb is None:
+        return None
+    announced = ""
+    for end in range(at, min(at + LINES_OF_AN_ATTRIBUTION, len(lines))):
+        announced = f"{announced} {lines[end].strip()}"
+        if len(announced) > LONGEST_ATTRIBUTION:
+            return None
+        if announced.endswith(":") and verb in announced:
+            after = _after_marked_lines(lines, end + 1)
+            if after is None and _TIME_OR_ADDRESS.search(announced):
+                return len(lines)
+            return after
+    return None
+
+
+def _after_marked_lines(lines: list[str], at: int) -> int | None:
+    """Return where lines with `>` before them end, or None where none begin."""
+    last = None
+    for number in range(at, len(lines)):
+        if lines[number].startswith(">"):
+            last = number
+        elif lines[number].strip():
+            break
+    return None if last is None else last + 1
+
+
+def _without_device_line(text: str) -> str:
+    """Take off a last line that a telephone or mail program has added."""
+    body = text.rstrip()
+    start = body.rfind("\n") + 1
+    line = body[start:].strip(" \t*_").casefold()
+    is_added = len(line) <= LONGEST_DEVICE_LINE and _DEVICE_LINE.fullmatch(line)
+    return body[:start] if is_added else text
 
 
 def clean_white_space(text: str) -> str:
     """Drop trailing spaces, outer white space and more than one blank line; indentation stays."""
-    text = "\n".join(line.rstrip(" \t") for line in text.split("\n"))
-    return re.sub(r"\n{3,}", "\n\n", text).strip()
+    if " \n" in text or "\t" in text:
+        text = "\n".join([line.rstrip(" \t") for line in text.split("\n")])
+    return (_BLANK_LINES.sub("\n\n", text) if "\n\n\n" in text else text).strip()
 
 
 def _html(text: str, setting: str) -> str:
@@ -159,6 +294,8 @@ MAIL_ONLY = frozenset(("quoted_replies",))
 
 def clean_text(text: str, settings: "Clean", *, by_user: bool = False) -> str:
     """Rewrite one text as the recipe says."""
+    if text.isascii() and text.isprintable() and "<" not in text and "&" not in text:
+        return text.strip()  # a line without markup: no cleaner finds anything in it
     for name, cleaner in CLEANERS.items():
         if by_user or name not in MAIL_ONLY:
             text = cleaner(text, getattr(settings, name))

@@ -1,85 +1,111 @@
-"""Exact duplicates: which examples say the same, and which of them stays."""
+"""Exact and near duplicates: which examples say the same, and which of them stays."""
 
-import hashlib
-import json
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
-from ftool.example import Example, Message
-from ftool.prepare.rows import Candidate, Rejected
+import numpy as np
 
+from ftool.artifacts import OnProgress
+from ftool.example import SPLITS
+from ftool.prepare.near import Pairs, shape, similar_pairs
+from ftool.prepare.table import Table
 
-def fold(text: str) -> str:
-    """Return a text without differences in case and white space."""
-    return " ".join(text.casefold().split())
-
-
-def _digest(value: Any) -> bytes:
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+if TYPE_CHECKING:
+    from ftool.prepare.words import Counts, Hashes
 
 
-def _folded(messages: Sequence[Message]) -> list[Any]:
-    return [
-        [message.role, fold(message.content), [dict(call) for call in message.tool_calls]]
-        for message in messages
-    ]
+def precedence(table: Table) -> "Counts":
+    """Return the rank of every row: of two that say the same, the lower one stays.
 
-
-def prompt_key(example: Example) -> bytes:
-    """Return equal bytes for equal prompts (system message and tools are part of one) or texts."""
-    if example.text is not None:
-        return _digest(fold(example.text))
-    return _digest([_folded(example.prompt), [dict(tool) for tool in example.tools]])
-
-
-def example_key(example: Example) -> bytes:
-    """Return equal bytes for examples of which one is enough.
-
-    With a label the prompt decides, since one prompt has one label; else the whole conversation.
+    Rows assigned to test come first, then those assigned to validation, those that an earlier
+    preparation put into test, validation or train, and new ones; each in the order of the sources.
     """
-    if example.label is not None or example.text is not None:
-        return prompt_key(example)
-    return _digest([_folded(example.messages), [dict(tool) for tool in example.tools]])
+    train, validation, test = (SPLITS.index(name) for name in ("train", "validation", "test"))
+    classes = np.select(
+        [
+            table.assigned == test,
+            table.assigned == validation,
+            table.earlier == test,
+            table.earlier == validation,
+            table.earlier == train,
+        ],
+        list(range(5)),
+        5,
+    )
+    ranks = np.empty(len(table), np.int64)
+    ranks[np.argsort(classes, kind="stable")] = np.arange(len(table))
+    return ranks
 
 
-def drop_duplicates(
-    candidates: Sequence[Candidate], *, exact: bool
-) -> tuple[list[Candidate], list[Rejected]]:
-    """Split candidates into those that stay and repeats.
+def drop_exact(table: Table, *, wanted: bool) -> None:
+    """Reject repeats: of rows assigned to validation and test always, of others where wanted.
 
-    Rows of sources assigned to validation and test always stay, and their twins elsewhere always
-    go. Among the others the first stays, unless repeats are wanted (`exact` is off).
+    A repeat with another label is told apart, for one of the two labels is wrong.
     """
-    keys = [example_key(candidate.example) for candidate in candidates]
-    held_out: dict[bytes, Candidate] = {}
+    ranks = precedence(table)
+    rows = np.flatnonzero(table.stays)
+    order = rows[np.lexsort((ranks[rows], table.content[rows, 1], table.content[rows, 0]))]
+    keys = table.content[order]
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = (keys[1:] != keys[:-1]).any(axis=1)
+    heads = order[np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))]
+    repeats = ~is_first & ~table.held_out[order]
     for split in ("test", "validation"):
-        for key, candidate in zip(keys, candidates, strict=True):
-            if candidate.assigned == split:
-                held_out.setdefault(key, candidate)
-    first: dict[bytes, Candidate] = {}
-    kept: list[Candidate] = []
-    rejected: list[Rejected] = []
-    for key, candidate in zip(keys, candidates, strict=True):
-        twin = held_out.get(key)
-        if candidate.held_out:
-            kept.append(candidate)
-        elif twin is not None:
-            rejected.append(candidate.rejected(f"leaks_into_{twin.assigned}", _like(twin)))
-        elif exact and key in first:
-            rejected.append(_repeat(candidate, first[key]))
-        else:
-            first.setdefault(key, candidate)
-            kept.append(candidate)
-    return kept, rejected
+        leaks = repeats & (table.assigned[heads] == SPLITS.index(split))
+        table.reject(order[leaks], f"leaks_into_{split}", twin=heads[leaks], value=1.0)
+    if wanted:
+        among_train = repeats & ~table.held_out[heads]
+        same = table.label[order] == table.label[heads]
+        for name, rows in (("exact_duplicate", same), ("conflicting_label", ~same)):
+            found = among_train & rows
+            table.reject(order[found], name, twin=heads[found], value=1.0)
 
 
-def _repeat(candidate: Candidate, twin: Candidate) -> Rejected:
-    if candidate.example.label == twin.example.label:
-        return candidate.rejected("exact_duplicate", _like(twin))
-    label = f"{_like(twin)}, labelled `{twin.example.label}`"
-    return candidate.rejected("conflicting_label", label)
+def find_near(table: Table, threshold: float, on_progress: OnProgress) -> Pairs:
+    """Return the pairs of rows that are nearly the same; `first` has the precedence."""
+
+    def told() -> "Iterator[Hashes]":
+        bands = shape(threshold)[0]
+        for number, keys in enumerate(table.band_keys(table.stays), start=1):
+            yield keys
+            on_progress("comparing", number, bands)
+
+    return similar_pairs(told(), precedence(table), table.take_words, threshold)
 
 
-def _like(twin: Candidate) -> str:
-    return f"same as {twin.example.id}"
+def drop_near(table: Table, pairs: Pairs, *, exact: bool) -> None:
+    """Reject every row that repeats one that stays but for a few words.
+
+    Similarity is not transitive: a row goes only where it is itself like a row that stays, never
+    for being like one that goes. Assigned rows always stay.
+
+    Args:
+        table: where it is decided.
+        pairs: of similar rows.
+        exact: whether exact repeats are unwanted too; else only rows that differ are looked at.
+    """
+    ranks = precedence(table)
+    gone = ~table.stays
+    twins: dict[int, int] = {}
+    values: dict[int, float] = {}
+    order = np.lexsort((ranks[pairs.first], ranks[pairs.second]))
+    alike = (table.content[pairs.first] == table.content[pairs.second]).all(axis=1)
+    usable = ~table.held_out[pairs.second] & (exact | ~alike)
+    for pair in order[usable[order]].tolist():
+        first, second = int(pairs.first[pair]), int(pairs.second[pair])
+        if not gone[first] and not gone[second]:
+            gone[second] = True
+            twins[second] = first
+            values[second] = float(pairs.similarity[pair])
+    rows = np.fromiter(twins, np.int64, len(twins))
+    of_rows = np.fromiter(twins.values(), np.int64, len(twins))
+    similarity = np.fromiter(values.values(), np.float64, len(twins))
+    for split, name in (
+        ("test", "leaks_into_test"),
+        ("validation", "leaks_into_validation"),
+        (None, "near_duplicate"),
+    ):
+        is_of = (
+            table.assigned[of_rows] == SPLITS.index(split) if split else ~table.held_out[of_rows]
+        )
+        table.reject(rows[is_of], name, twin=of_rows[is_of], value=similarity[is_of])

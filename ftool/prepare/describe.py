@@ -1,44 +1,81 @@
-"""What is in the data: counts, the funnel, labels; sentences for a person and the dataset card."""
+"""What is in the data: counts, reasons and labels, in sentences for a person."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftool.example import SPLITS, Example
-from ftool.prepare.dedup import example_key
-from ftool.prepare.rows import Rejected
+import numpy as np
+
+from ftool.artifacts import read_jsonl
+from ftool.example import SPLITS
+from ftool.prepare.table import Table
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from ftool.recipe.schema import Recipe
 
+PLACES_SHOWN = 3
+
 REASONS = {
+    "boilerplate": "is an automatic reply, a delivery failure or the like",
     "broken_json": "is no valid JSON",
     "broken_quote": "has text behind a closing quote",
+    "c4_curly_brace": "has a curly brace (C4)",
+    "c4_javascript": "has too few sentences beside those on `javascript` (C4)",
+    "c4_lorem_ipsum": "has `lorem ipsum` (C4)",
+    "c4_policy": "has too few sentences beside cookie and privacy notices (C4)",
+    "c4_sentences": "has fewer than three sentences (C4)",
+    "c4_terminal_punctuation": "has too few lines that end like a sentence (C4)",
     "conflicting_label": "repeats a prompt with another label",
+    "contaminated": "shares 13 words in a row with validation, test or a file of `decontaminate`",
     "duplicate_key": "gives a key twice",
     "empty_completion": "has nothing to learn",
     "empty_prompt": "has no prompt",
     "empty_row": "is blank",
     "empty_text": "has no text",
+    "empty_turn": "has an empty message before the last one",
     "exact_duplicate": "repeats another row",
+    "gopher_alphabetic_words": "has too many words without a letter (Gopher)",
+    "gopher_bullet_lines": "is nearly all bullet points (Gopher)",
+    "gopher_ellipsis_lines": "has too many lines that end in an ellipsis (Gopher)",
+    "gopher_ellipsis_ratio": "has too many ellipses (Gopher)",
+    "gopher_hash_ratio": "has too many `#` (Gopher)",
+    "gopher_mean_word_length": "has too short or too long words (Gopher)",
+    "gopher_repeated_line_characters": "has too much text in repeated lines (Gopher)",
+    "gopher_repeated_lines": "repeats too many of its lines (Gopher)",
+    "gopher_repeated_paragraph_characters": "has too much text in repeated paragraphs (Gopher)",
+    "gopher_repeated_paragraphs": "repeats too many of its paragraphs (Gopher)",
+    "gopher_repeated_phrases": "has too much text in repeated phrases (Gopher)",
+    "gopher_stop_words": "lacks the stop words of English (Gopher)",
+    "gopher_top_phrase": "has too much text in one phrase (Gopher)",
+    "gopher_word_count": "has too few or too many words (Gopher)",
     "invalid_role": "has a message by an unknown role",
     "invalid_tool_calls": "has tool calls that are no list of objects",
     "invalid_tools": "has tools that are no list of objects",
+    "language": "is not in one of `languages`",
     "last_not_assistant": "does not end with the assistant",
+    "leaks_across_splits": "is of one group, prompt or likeness with a row that is held out",
     "leaks_into_test": "repeats a row of test",
     "leaks_into_validation": "repeats a row of validation",
     "line_too_long": "is too long a line",
     "lone_surrogate": "holds half a character",
     "missing_field": "lacks a column",
     "missing_label": "has no label",
+    "near_duplicate": "repeats another row but for a few words",
     "no_messages": "has no messages",
     "not_an_object": "is no JSON object",
     "not_messages": "has no list of messages",
     "not_sampled": "was left out by `limit` or `per_label`",
     "not_text": "has a content that is no text",
     "nul_byte": "holds a NUL byte",
+    "personal_data": "holds personal data",
+    "refusal": "has an assistant that refuses as a language model",
+    "repetitive": "repeats its own words more than `repetition` allows",
+    "role_order": "has messages in an order that no conversation has",
     "too_deep": "is nested too deep",
     "too_long": "is longer than `max_characters`",
+    "too_many_tokens": "is longer than `max_tokens`",
     "too_short": "is shorter than `min_characters`",
     "unclosed_quote": "opens a quote and does not close it",
     "undecodable_bytes": "has bytes that are no characters",
@@ -49,27 +86,12 @@ REASONS = {
 """Why a row is rejected, in words that follow "the row"."""
 
 
-def count_reasons(rejected: Sequence[Rejected]) -> dict[str, int]:
-    """Return how many rows each reason removed, most first."""
-    counts = Counter(row.reason for row in rejected)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
-
-
-def count_labels(splits: Mapping[str, Sequence[Example]]) -> dict[str, dict[str, int]]:
-    """Return the number of examples per label for each split that has labels."""
-    counts = {
-        split: Counter(example.label for example in examples if example.label is not None)
-        for split, examples in splits.items()
-    }
-    return {split: dict(sorted(found.items())) for split, found in counts.items() if found}
-
-
-def notes(manifest: Mapping[str, Any], splits: Mapping[str, Sequence[Example]]) -> list[str]:
+def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]") -> list[str]:
     """Return what a person should know about a prepared dataset before training on it."""
     return [
         *_row_notes(manifest),
         *_label_notes(manifest["label_names"], manifest["label_counts"], manifest["rows"]["kept"]),
-        *_leak_notes(splits),
+        *_leak_notes(table, places),
     ]
 
 
@@ -102,19 +124,14 @@ def _label_notes(
     return found
 
 
-def _leak_notes(splits: Mapping[str, Sequence[Example]]) -> list[str]:
+def _leak_notes(table: Table, places: "NDArray[np.int8]") -> list[str]:
     """Tell of what assigned sources share, since their rows stay where they are."""
+    validation, test = (
+        np.flatnonzero(table.stays & (places == SPLITS.index(split)))
+        for split in ("validation", "test")
+    )
     found = []
-    groups = {
-        split: {example.group for example in examples if example.group}
-        for split, examples in splits.items()
-    }
-    shared = groups["train"] & (groups["validation"] | groups["test"])
-    if shared:
-        names = _listed(sorted(map(str, shared)))
-        found.append(f"groups in train and in an assigned split: {names}")
-    keys = {example_key(example) for example in splits["test"]}
-    both = sum(example_key(example) in keys for example in splits["validation"])
+    both = int(np.isin(table.content[validation, 0], table.content[test, 0]).sum())
     if both:
         found.append(f"{both} examples of validation are in test too; assigned rows stay")
     return found
@@ -125,73 +142,28 @@ def _listed(names: Sequence[str]) -> str:
     return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
 
 
-def too_many(recipe: "Recipe", read: int, rejected: Sequence[Rejected]) -> str | None:
-    """Return what to say where more rows are rejected than `max_rejected_ratio` allows."""
-    unwanted = [row for row in rejected if row.reason != "not_sampled"]
-    most = recipe.data.max_rejected_ratio
-    if len(unwanted) <= most * read:
-        return None
-    lines = [
-        f"{len(unwanted):,} of {read:,} rows were rejected; data.max_rejected_ratio allows {most:g}"
+def are_too_many(recipe: "Recipe", read: int, rejected: Mapping[str, int]) -> bool:
+    """Tell whether more rows are rejected than `max_rejected_ratio` allows, or all of them."""
+    total = sum(_unwanted(rejected).values())
+    return total > recipe.data.max_rejected_ratio * read or total == read
+
+
+def _unwanted(rejected: Mapping[str, int]) -> dict[str, int]:
+    return {reason: count for reason, count in rejected.items() if reason != "not_sampled"}
+
+
+def too_many(recipe: "Recipe", read: int, rejected: Mapping[str, int], rejected_file: Path) -> str:
+    """Return what to say where too many rows are rejected: reasons, most first, with places."""
+    unwanted, most = _unwanted(rejected), recipe.data.max_rejected_ratio
+    total = sum(unwanted.values())
+    allowed = f"data.max_rejected_ratio allows {most:g}" if total > most * read else "none is left"
+    places: dict[str, list[str]] = {reason: [] for reason in rejected}
+    for record in read_jsonl(rejected_file):
+        if len(places[record["reason"]]) < PLACES_SHOWN:
+            places[record["reason"]].append(f"{record['source']}:{record['line']}")
+    lines = [f"{total:,} of {read:,} rows were rejected; {allowed}"]
+    lines += [
+        f"  {count:>7,}  {reason}: the row {REASONS[reason]} ({', '.join(places[reason])})"
+        for reason, count in unwanted.items()
     ]
-    for reason, n in count_reasons(unwanted).items():
-        places = [f"{row.source}:{row.line}" for row in unwanted if row.reason == reason][:3]
-        lines.append(f"  {n:>7,}  {reason}: the row {REASONS[reason]} ({', '.join(places)})")
     return "\n".join(lines)
-
-
-def card(recipe: "Recipe", manifest: Mapping[str, Any]) -> str:
-    """Return the dataset card: front matter that `datasets` opens, counts, funnel, labels."""
-    rows = manifest["rows"]
-    splits = [split for split in SPLITS if rows["kept"][split]]
-    kind = "conversations" if manifest["kind"] == "chat" else "texts"
-    kept = sum(rows["kept"].values())
-    parts = [
-        _front_matter(splits),
-        f"# {manifest['name']}",
-        f"{kept:,} {kind}, prepared with ftool {manifest['ftool']} and seed {recipe.seed}. "
-        f'Open it with `datasets.load_dataset("{manifest["name"]}")` from the folder above.',
-        _table(("split", "examples"), [(name, f"{rows['kept'][name]:,}") for name in splits]),
-        "## From rows to examples",
-        _funnel(rows, kept),
-        "## Sources",
-        _table(
-            ("source", "bytes", "sha256"),
-            [(i["source"], f"{i['bytes']:,}", f"`{i['sha256'][:12]}`") for i in manifest["inputs"]],
-        ),
-    ]
-    if manifest["label_counts"]:
-        parts += ["## Labels", _labels(manifest["label_counts"], splits)]
-    return "\n\n".join(parts) + "\n"
-
-
-def _front_matter(splits: Sequence[str]) -> str:
-    lines = ["---", "configs:", "- config_name: default", "  data_files:"]
-    for split in splits:
-        lines += [f"  - split: {split}", f"    path: {split}/*.parquet"]
-    return "\n".join([*lines, "---"])
-
-
-def _funnel(rows: Mapping[str, Any], kept: int) -> str:
-    body = [("rows read", f"{rows['read']:,}", "")]
-    body += [
-        (reason, f"-{n:,}", f"the row {REASONS[reason]}") for reason, n in rows["rejected"].items()
-    ]
-    return _table(("step", "rows", "meaning"), [*body, ("examples kept", f"{kept:,}", "")])
-
-
-def _labels(counts: Mapping[str, Mapping[str, int]], splits: Sequence[str]) -> str:
-    names = sorted({label for labels in counts.values() for label in labels})
-    body = [
-        (name, *(f"{counts.get(split, {}).get(name, 0):,}" for split in splits)) for name in names
-    ]
-    return _table(("label", *splits), body)
-
-
-def _table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *body]
-    return "\n".join("| " + " | ".join(_cell(cell) for cell in line) + " |" for line in lines)
-
-
-def _cell(text: str) -> str:
-    return " ".join(text.replace("|", "\\|").split())

@@ -26,7 +26,7 @@ _COMMON = (
 )
 """What files are still written in; the first is plausible for any Western text."""
 _SAMPLE_BYTES = 1 << 18
-_ESCAPED = re.compile("[\udc00-\udcff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 Line = tuple[int, str]
 
@@ -59,13 +59,18 @@ def open_text(path: Path, encoding: str) -> TextIO:
     """
     file = open_bytes(path)
     try:
-        return io.TextIOWrapper(file, encoding, errors="ftool.escape", newline="")
+        return text_of(file, encoding)
     except LookupError as error:
         file.close()
         raise DataError(
             f"encoding: `{encoding}` is not a known character encoding",
             hint="common ones are utf-8, cp1252, iso-8859-1, utf-16, shift_jis and gb18030",
         ) from error
+
+
+def text_of(file: BinaryIO, encoding: str) -> TextIO:
+    """Return bytes as text whose undecodable bytes are escaped and whose line ends are kept."""
+    return io.TextIOWrapper(file, encoding, errors="ftool.escape", newline="")
 
 
 def detect_encoding(path: Path) -> str:
@@ -106,14 +111,20 @@ def _likely_encoding(sample: bytes) -> str:
     return best.encoding if best is not None else "utf-8"
 
 
-def physical_lines(file: TextIO) -> Iterator[Line]:
-    """Yield lines with their numbers from 1; a blank last line is the end of the file, no row."""
+def physical_lines(file: TextIO, *, first: int = 1, ends_file: bool = True) -> Iterator[Line]:
+    """Yield lines with their numbers; a blank last line is the end of the file, no row.
+
+    Args:
+        file: the text.
+        first: number of its first line.
+        ends_file: whether its last line is that of the file.
+    """
     held: Line | None = None
-    for line in enumerate(file, start=1):
+    for line in enumerate(file, start=first):
         if held is not None:
             yield held
         held = line
-    if held is not None and held[1].strip():
+    if held is not None and (held[1].strip() or not ends_file):
         yield held
 
 
@@ -121,10 +132,12 @@ def unreadable(text: str) -> tuple[str, str] | None:
     """Return reason and detail where the text of a row cannot be taken as it is."""
     if len(text) > MAX_LINE:
         return "line_too_long", f"{len(text):,} characters; at most {MAX_LINE:,}"
-    escaped = _ESCAPED.search(text)
+    escaped = _SURROGATE.search(text)
     if escaped is not None:
-        byte = ord(escaped.group()) - 0xDC00
-        return "undecodable_bytes", f"byte 0x{byte:02x} at character {escaped.start() + 1}"
+        byte, place = ord(escaped.group()) - 0xDC00, escaped.start() + 1
+        if 0 <= byte < 256:
+            return "undecodable_bytes", f"byte 0x{byte:02x} at character {place}"
+        return "lone_surrogate", f"half of a character pair stands alone at character {place}"
     if "\0" in text:
         return "nul_byte", f"at character {text.index(chr(0)) + 1}"
     return None

@@ -1,17 +1,18 @@
 """row -> Example (messages, prompt/completion, alpaca, sharegpt, text+label, text), detected."""
 
 import json
+import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ftool.errors import DataError, did_you_mean
 from ftool.example import Example, Message, Role
+from ftool.prepare.json_text import MAX_DEPTH
 from ftool.prepare.rows import Row, Unusable
 
 if TYPE_CHECKING:
-    from ftool.prepare.sources import Input
-    from ftool.recipe.schema import Data, Recipe
+    from ftool.recipe.schema import Columns, Data
 
 MESSAGES = ("messages", "conversations", "conversation")
 PAIRS = (
@@ -24,6 +25,9 @@ PAIRS = (
 )
 TEXTS = ("text", "message", "utterance", "sentence", "query")
 LABELS = ("label", "category", "intent", "class")
+
+_STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
+_TOO_DEEP = f"nested more than {MAX_DEPTH} levels"
 
 ROLE_NAMES: dict[str, Role] = {
     "system": "system",
@@ -60,13 +64,20 @@ class Shape:
 
 
 class Reader:
-    """Turns the rows of one input into examples; remembers the columns and shapes seen."""
+    """Turns rows of one input into examples; remembers the columns seen and whether any made sense.
 
-    def __init__(self, found: "Input", recipe: "Recipe") -> None:
-        self._found = found
-        self._data = recipe.data
-        self._columns: dict[str, None] = {}
+    Args:
+        shown: the name of the input.
+        suffix: what tells the ids of an input that is read twice apart.
+        columns: which column plays which part, where the recipe says so.
+        data: the recipe's block.
+    """
+
+    def __init__(self, shown: str, suffix: str, columns: "Columns", data: "Data") -> None:
+        self._shown, self._suffix, self._data = shown, suffix, data
+        self._given = columns.model_dump(exclude_none=True)
         self._shapes: dict[tuple[str, ...], Shape | None] = {}
+        self.columns: dict[str, None] = {}
 
     def example(self, row: Row) -> Example:
         """Return the example that a row is.
@@ -82,54 +93,60 @@ class Reader:
         missing = shape.missing(row.values)
         if missing:
             raise Unusable("missing_field", f"it has no {', '.join(missing)}")
-        return _example(row, row.values, shape, self._found.shown, self._data)
+        names = {"id": f"{self._shown}:{row.line}{self._suffix}", "source": self._shown}
+        return _example(row, row.values, shape, names, self._data)
+
+    @property
+    def recognised(self) -> bool:
+        """Whether any row had a shape that is known."""
+        return any(self._shapes.values())
 
     def _shape(self, values: Mapping[str, Any]) -> Shape | None:
         names = tuple(values)
         if names not in self._shapes:
-            self._columns.update(dict.fromkeys(names))
-            self._shapes[names] = detect(names, self._given(), self._data.kind)
+            self.columns.update(dict.fromkeys(names))
+            self._shapes[names] = detect(names, self._given, self._data.kind)
         return self._shapes[names]
 
-    def _given(self) -> dict[str, str]:
-        return self._found.source.columns.model_dump(exclude_none=True)
 
-    def finish(self) -> set[str]:
-        """Return the columns of the input.
+def check_columns(
+    shown: str, columns: Sequence[str], *, recognised: bool, given: "Columns", data: "Data"
+) -> None:
+    """Refuse an input whose rows lack what the recipe names, or mean nothing.
 
-        Raises:
-            DataError: a named column is in no row, or no row has a shape that is known.
-        """
-        if not self._columns:
-            return set()
-        missing = [f"`{name}`" for name in self._given().values() if name not in self._columns]
-        if missing:
-            near = did_you_mean(missing[0].strip("`"), list(self._columns))
-            raise DataError(
-                f"{self._found.shown} has no column {', '.join(missing)}{near}\n"
-                f"  its columns: {', '.join(self._columns)}",
-                hint="correct `columns` of this source in the recipe",
-            )
-        if not any(self._shapes.values()):
-            raise self._undetected()
-        return set(self._columns)
-
-    def _undetected(self) -> DataError:
-        columns = list(self._columns)
-        first, last = columns[0], columns[-1]
-        if self._data.kind == "text":
-            return DataError(
-                f"{self._found.shown}: no text column found among {', '.join(columns)}",
-                hint=f"name it in the recipe: columns: {{text: {last}}}",
-            )
-        is_corpus = detect(columns, {}, "text") is not None
-        kind = "\n  a corpus without answers needs `data.kind: text`" if is_corpus else ""
-        parts = f"prompt: {first}, label: {last}" if len(columns) > 1 else f"messages: {first}"
-        return DataError(
-            f"{self._found.shown}: no conversation, prompt with completion, or text with label "
-            f"found among its columns {', '.join(columns)}{kind}",
-            hint=f"name them in the recipe: columns: {{{parts}}}",
+    Raises:
+        DataError: a named column is in no row, or no row has a shape that is known.
+    """
+    if not columns:
+        return
+    named = given.model_dump(exclude_none=True).values()
+    missing = [f"`{name}`" for name in named if name not in columns]
+    if missing:
+        near = did_you_mean(missing[0].strip("`"), list(columns))
+        raise DataError(
+            f"{shown} has no column {', '.join(missing)}{near}\n"
+            f"  its columns: {', '.join(columns)}",
+            hint="correct `columns` of this source in the recipe",
         )
+    if not recognised:
+        raise _undetected(shown, list(columns), data.kind)
+
+
+def _undetected(shown: str, columns: list[str], kind: str) -> DataError:
+    first, last = columns[0], columns[-1]
+    if kind == "text":
+        return DataError(
+            f"{shown}: no text column found among {', '.join(columns)}",
+            hint=f"name it in the recipe: columns: {{text: {last}}}",
+        )
+    is_corpus = detect(columns, {}, "text") is not None
+    corpus = "\n  a corpus without answers needs `data.kind: text`" if is_corpus else ""
+    parts = f"prompt: {first}, label: {last}" if len(columns) > 1 else f"messages: {first}"
+    return DataError(
+        f"{shown}: no conversation, prompt with completion, or text with label "
+        f"found among its columns {', '.join(columns)}{corpus}",
+        hint=f"name them in the recipe: columns: {{{parts}}}",
+    )
 
 
 def detect(names: Collection[str], given: Mapping[str, str], kind: str) -> Shape | None:
@@ -180,15 +197,14 @@ def _labelled(first: Any, given: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def _example(
-    row: Row, values: Mapping[str, Any], shape: Shape, source: str, data: "Data"
+    row: Row, values: Mapping[str, Any], shape: Shape, names: Mapping[str, str], data: "Data"
 ) -> Example:
     label = _label(values[shape.label]) if shape.label else None
     if shape.label and not label and data.label_names != "none":
         raise Unusable("missing_label", f"`{shape.label}` is empty")
     group = _content(values.get(data.split.group)) if data.split.group else ""
     about: dict[str, Any] = {
-        "id": f"{source}:{row.line}",
-        "source": source,
+        **names,
         "line": row.line,
         "group": group or None,
         "extra": {name: _plain(values[name]) for name in data.keep_columns if name in values},
@@ -266,10 +282,30 @@ def _objects(value: Any, what: str) -> tuple[Mapping[str, Any], ...]:
 
 
 def _parsed(text: str, what: str) -> Any:
+    """Return what JSON text within a row holds; it has to be as sound as the row itself."""
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(text):
+        raise Unusable("too_deep", f"`{what}`: {_TOO_DEEP}")
     try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
+        value = json.loads(text)
+    except ValueError as error:
         raise Unusable("broken_json", f"`{what}`: {error}") from error
+    if "\\u" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            detail = f"`{what}`: half of a character pair stands alone"
+            raise Unusable("lone_surrogate", detail) from error
+    return value
+
+
+def _is_too_deep(text: str) -> bool:
+    """Tell by the brackets of a JSON text, for how deep a decoder goes differs with Python."""
+    depth = 0
+    for sign in _STRINGS_AND_BRACKETS.findall(text):
+        depth += (sign in "[{") - (sign in "]}")
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 def _content(value: Any) -> str:

@@ -1,10 +1,8 @@
-"""Row, Candidate, Rejected: a record on its way from a source to a split or out."""
+"""Row and Finding: a raw record, and why one goes."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self
-
-from ftool.example import Example
+from dataclasses import dataclass
+from typing import Any
 
 
 class Unusable(Exception):
@@ -32,37 +30,10 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Rejected:
-    """A removed row as it was, and why it was removed."""
+class Finding:
+    """Why a row goes: the rule, what was measured and the threshold, where it has numbers."""
 
-    source: str
-    line: int
     reason: str
-    detail: str
-    raw: Any
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An example that may still be rejected.
-
-    `origin` is the index of its source in the recipe, `assigned` the split of that source.
-    """
-
-    example: Example
-    raw: Any
-    origin: int
-    assigned: str | None
-
-    @property
-    def held_out(self) -> bool:
-        """Whether its source is assigned to validation or test, which keep their rows."""
-        return self.assigned in {"validation", "test"}
-
-    def with_example(self, example: Example) -> Self:
-        """Return the same candidate with a rewritten example."""
-        return replace(self, example=example)
-
-    def rejected(self, reason: str, detail: str = "") -> Rejected:
-        """Return the row that goes out."""
-        return Rejected(self.example.source, self.example.line, reason, detail, self.raw)
+    detail: str = ""
+    value: float | None = None
+    threshold: float | None = None

@@ -1,8 +1,8 @@
 """The pipeline of `ftool prepare`, in order."""
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from ftool.artifacts import (
     OnProgress,
     PreparedDataset,
     data_settings,
+    file_sha256,
     fingerprint,
     ftool_version,
     ignore_note,
@@ -22,47 +23,61 @@ from ftool.artifacts import (
     write_text,
 )
 from ftool.errors import DataError, did_you_mean
-from ftool.example import Example
 from ftool.prepare import describe, folder
-from ftool.prepare.clean import clean
-from ftool.prepare.dedup import drop_duplicates
-from ftool.prepare.filters import rejection
-from ftool.prepare.formats import Reader
-from ftool.prepare.labels import Spellings, find_spellings, name_labels
-from ftool.prepare.rows import Candidate, Rejected, Unusable
-from ftool.prepare.sample import draw_samples
-from ftool.prepare.sources import Input, describe_input, find_inputs, read_rows
-from ftool.prepare.split import split_examples
+from ftool.prepare.card import card
+from ftool.prepare.decide import Decisions, decide
+from ftool.prepare.earlier import read_earlier
+from ftool.prepare.formats import check_columns
+from ftool.prepare.gather import Refining, gather, processors
+from ftool.prepare.labels import name_labels
+from ftool.prepare.language import wanted_languages
+from ftool.prepare.measure import count_labels, count_reasons, measure
+from ftool.prepare.near import shape
+from ftool.prepare.report import write_report
+from ftool.prepare.shard import Shard
+from ftool.prepare.sources import Input, describe_input, find_inputs
+from ftool.prepare.table import Table, read_table
+from ftool.prepare.tokens import token_counter
+from ftool.prepare.units import divide, first_rows
 
 if TYPE_CHECKING:
-    from ftool.recipe.schema import Recipe
+    from ftool.recipe.schema import Data, Recipe
 
-
-@dataclass(frozen=True, slots=True)
-class Refined:
-    """What became of the rows that were read."""
-
-    read: int
-    kept: list[Candidate]
-    rejected: list[Rejected]
-    spellings: Spellings
+BYTES_FOR_PROCESSES = 16 * 2**20
+"""Raw data below this is done before other processes have started."""
+LATER = {
+    "data": {"name", "decontaminate", "max_rejected_ratio"},
+    "source": {"path", "limit", "per_label"},
+    "dedup": {"exact", "near"},
+    "split": {"validation", "test", "stratify"},
+}
+"""Settings that no shard depends on, so that shards outlive a change of them."""
 
 
 def prepare(
     recipe: "Recipe",
     *,
     output: Path = Path("data"),
+    workers: int | None = 1,
+    fresh: bool = False,
+    first: int | None = None,
     on_progress: OnProgress = ignore_progress,
     on_note: OnNote = ignore_note,
 ) -> PreparedDataset:
     """Make a prepared dataset of the sources of a recipe, in `output/<data name>`.
 
     Every row that is read ends in a split or in rejected.jsonl. Where the same inputs, settings
-    and version gave the dataset that stands there, it stays as it is.
+    and version gave the dataset that stands there, it stays as it is. What a killed call had done
+    is not done again, nor what a changed setting leaves alone. Rows stay in the split that an
+    earlier preparation put them in.
 
     Args:
         recipe: what to read and what to do with it.
         output: the folder of prepared datasets.
+        workers: processes; None is one per processor where there is enough to do, for programs
+            that may be started anew (`if __name__ == "__main__"`).
+        fresh: forget an earlier preparation.
+        first: read only that many rows of each input, into `output/.<data name>.trial`.
         on_progress: told how many rows are read and written.
         on_note: told what a person should know.
 
@@ -70,98 +85,165 @@ def prepare(
         DataError: a source cannot be used, too many rows are rejected, nothing is left to train
             on, or the folder is not ftool's.
         HubError: a Hub data set cannot be loaded.
-        RunError: another process prepares the same dataset.
+        RunError: another process prepares the same dataset, or a process of this one was ended.
     """
     target = output / recipe.data_name
+    if first is not None:
+        target = folder.sibling(target, "trial")
     folder.refuse_foreign(target)
-    inputs = find_inputs(recipe, on_note)
-    with locked(target.with_name(f".{target.name}.lock")):
-        described = [describe_input(found) for found in inputs]
-        inputs_fingerprint = _fingerprint_inputs(recipe, inputs, described)
-        if folder.is_current(target, inputs_fingerprint):
+    inputs = _find(recipe, on_note)
+    with locked(target.with_name(f".{target.name.strip('.')}.lock")):
+        folder.put_back(target)
+        task = _describe(recipe, inputs)
+        if not fresh and first is None and folder.is_current(target, task.inputs_fingerprint):
             on_note(f"{target} is up to date")
             return PreparedDataset.open(target)
-        partial = folder.fresh_partial(target)
-        refined = refine(recipe, inputs, on_progress, on_note)
-        rejected_file = folder.write_rejected(partial, refined.rejected)
-        problem = describe.too_many(recipe, refined.read, refined.rejected)
-        if problem:
-            raise DataError(problem, hint=f"the rejected rows are in {rejected_file}")
-        splits = split_examples(refined.kept, recipe)
-        content = folder.write_splits(partial, splits, recipe.data.kind, on_progress)
-        manifest = _manifest(recipe, refined, splits)
-        manifest["inputs"] = described
-        manifest["inputs_fingerprint"] = inputs_fingerprint
-        manifest["fingerprint"] = fingerprint([recipe.data.kind, manifest["label_names"], content])
-        write_text(partial / "README.md", describe.card(recipe, manifest))
-        manifest["outputs"] = folder.outputs_of(partial)
-        write_json(partial / MANIFEST, manifest)
-        folder.put_in_place(partial, target)
-    for sentence in describe.notes(manifest, splits):
-        on_note(sentence)
+        work = folder.work_folder(target, task.work_key, fresh=fresh or first is not None)
+        shards = _gather(recipe, task, work, workers, first, on_progress, on_note)
+        table = read_table(shards, recipe.data.sources)
+        _refuse_rejected(recipe, table, target)
+        before = None if fresh or first is not None else read_earlier(target, recipe)
+        decisions = decide(table, recipe, inputs.against, before, on_progress)
+        manifest = _write(recipe, task, table, decisions, target, on_progress)
+        for sentence in describe.notes(manifest, table, decisions.places):
+            on_note(sentence)
+        if first is not None:
+            shutil.rmtree(work)  # of no use to another call, and as private as the raw data
     return PreparedDataset.open(target)
 
 
-def refine(
-    recipe: "Recipe", inputs: Sequence[Input], on_progress: OnProgress, on_note: OnNote
-) -> Refined:
-    """Turn rows into examples and keep the good ones; each step adds to the rejected rows.
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What is read, and the files that train must not repeat."""
+
+    sources: list[Input]
+    against: list[Input]
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Inputs with their hashes, and the fingerprints of all that decides the outcome."""
+
+    inputs: Inputs
+    described: list[dict[str, Any]]
+    inputs_fingerprint: str
+    work_key: str
+
+
+def _find(recipe: "Recipe", on_note: OnNote) -> Inputs:
+    from ftool.recipe.schema import Source
+
+    if recipe.data.filter.languages:
+        wanted_languages(tuple(recipe.data.filter.languages))  # a wrong code fails before any work
+    against = [Source(path=path) for path in recipe.data.decontaminate]
+    return Inputs(
+        find_inputs(recipe.folder, recipe.data.sources, on_note),
+        find_inputs(recipe.folder, against, on_note),
+    )
+
+
+def _describe(recipe: "Recipe", inputs: Inputs) -> Task:
+    described = [describe_input(found) for found in inputs.sources]
+    against = [describe_input(found) for found in inputs.against]
+    settings = data_settings(recipe)
+    settings["data"]["sources"] = _without(settings["data"]["sources"], {"path"})
+    origins = [found.origin for found in inputs.sources]
+    about = [origins, described, _tokenizer(recipe), SCHEMA, ftool_version()]
+    return Task(
+        inputs,
+        described,
+        inputs_fingerprint=fingerprint([settings, against, *about]),
+        work_key=fingerprint([_settings_of_shards(recipe.data), _code(), *about]),
+    )
+
+
+def _tokenizer(recipe: "Recipe") -> str | None:
+    """Return the hash of the tokenizer where its counts decide about rows."""
+    counter = token_counter(recipe)
+    return None if counter is None else file_sha256(counter.file)
+
+
+def _settings_of_shards(data: "Data") -> dict[str, Any]:
+    settings = data.model_dump(mode="json", exclude=LATER["data"])
+    settings["sources"] = _without(settings["sources"], LATER["source"])
+    for block in ("dedup", "split"):
+        settings[block] = {k: v for k, v in settings[block].items() if k not in LATER[block]}
+    settings["bands"] = None if data.dedup.near is None else shape(data.dedup.near)
+    return settings
+
+
+def _without(blocks: Sequence[dict[str, Any]], keys: set[str]) -> list[dict[str, Any]]:
+    return [{key: value for key, value in block.items() if key not in keys} for block in blocks]
+
+
+def _code() -> str:
+    """Return the hash of this stage's own code: shards of other code are not taken up."""
+    return fingerprint([file_sha256(file) for file in sorted(Path(__file__).parent.glob("*.py"))])
+
+
+def _gather(
+    recipe: "Recipe",
+    task: Task,
+    work: Path,
+    workers: int | None,
+    first: int | None,
+    on_progress: OnProgress,
+    on_note: OnNote,
+) -> list[Shard]:
+    """Return the shards of all inputs.
 
     Raises:
         DataError: a source cannot be used as the recipe says.
     """
-    read, candidates, rejected = _read(recipe, inputs, on_progress, on_note)
-
-    spellings = find_spellings(candidates, recipe.data)
-    if spellings.chosen:
-        candidates = [c.with_example(spellings.apply(c.example)) for c in candidates]
-
-    outcomes = [(candidate, rejection(candidate, recipe)) for candidate in candidates]
-    candidates = [candidate for candidate, refused in outcomes if refused is None]
-    rejected += [refused for _, refused in outcomes if refused is not None]
-
-    candidates, repeats = drop_duplicates(candidates, exact=recipe.data.dedup.exact)
-    rejected += repeats
-
-    candidates, left_out = draw_samples(candidates, recipe)
-    rejected += left_out
-
-    assert read == len(candidates) + len(rejected), "a row is neither kept nor rejected"
-    return Refined(read, candidates, rejected, spellings)
+    units = divide(task.inputs.sources, on_note)
+    if first is not None:
+        units = first_rows(units, first)
+    total = sum(found["bytes"] for found in task.described)
+    if workers is None:
+        workers = processors() if total >= BYTES_FOR_PROCESSES and first is None else 1
+    shards = gather(
+        units,
+        work,
+        Refining(recipe.data, token_counter(recipe)),
+        workers=workers,
+        on_shard=_telling(on_progress, total if first is None else 0),
+    )
+    _check(recipe, task.inputs.sources, shards)
+    return shards
 
 
-def _read(
-    recipe: "Recipe", inputs: Sequence[Input], on_progress: OnProgress, on_note: OnNote
-) -> tuple[int, list[Candidate], list[Rejected]]:
-    """Read, convert and clean all rows."""
-    read = 0
-    candidates: list[Candidate] = []
-    rejected: list[Rejected] = []
-    columns: list[set[str]] = []
-    times: Counter[str] = Counter()
-    for found in inputs:
-        reader = Reader(found, recipe)
-        for row in read_rows(found, on_note):
-            read += 1
-            if read % 1_000 == 0:
-                on_progress("reading", read, None)
-            try:
-                example = clean(reader.example(row), recipe.data.clean)
-            except Unusable as why:
-                rejected.append(Rejected(found.shown, row.line, why.reason, why.detail, row.raw))
-                continue
-            times[example.id] += 1
-            if times[example.id] > 1:
-                example = replace(example, id=f"{example.id}#{times[example.id]}")
-            candidates.append(Candidate(example, row.raw, found.origin, found.source.split))
-        columns.append(reader.finish())
-    on_progress("reading", read, read)
-    _check_columns(recipe, inputs, columns)
-    return read, candidates, rejected
+def _telling(on_progress: OnProgress, total_bytes: int) -> Callable[[Shard], None]:
+    """Return what tells how many rows are read, and how many there will be about."""
+    rows = size = 0
+
+    def tell(shard: Shard) -> None:
+        nonlocal rows, size
+        rows += shard.about["rows"]
+        size += shard.about["bytes"]
+        about = rows * total_bytes // size if 0 < size <= total_bytes else None
+        on_progress("reading", rows, about)
+
+    return tell
 
 
-def _check_columns(recipe: "Recipe", inputs: Sequence[Input], columns: list[set[str]]) -> None:
-    known = sorted(set().union(*columns))
+def _check(recipe: "Recipe", inputs: Sequence[Input], shards: Sequence[Shard]) -> None:
+    """Refuse columns that the recipe names and no row has.
+
+    Raises:
+        DataError: with the nearest name.
+    """
+    columns: dict[tuple[int, str], dict[str, None]] = {}
+    recognised: set[tuple[int, str]] = set()
+    for shard in shards:
+        place = (shard.about["origin"], shard.about["shown"])
+        columns.setdefault(place, {}).update(dict.fromkeys(shard.about["columns"]))
+        recognised |= {place} if shard.about["recognised"] else set()
+    for place, names in columns.items():
+        given = recipe.data.sources[place[0]].columns
+        check_columns(
+            place[1], list(names), recognised=place in recognised, given=given, data=recipe.data
+        )
+    known = sorted({name for names in columns.values() for name in names})
     for name in recipe.data.keep_columns:
         if known and name not in known:
             raise DataError(
@@ -169,31 +251,72 @@ def _check_columns(recipe: "Recipe", inputs: Sequence[Input], columns: list[set[
                 f"  their columns: {', '.join(known)}"
             )
     group = recipe.data.split.group
-    for found, names in zip(inputs, columns, strict=True):
-        if group and names and group not in names and found.source.split is None:
+    for found in inputs if group else ():
+        names = columns.get((found.origin, found.shown), {})
+        if names and group not in names and found.source.split is None:
             raise DataError(
                 f"data.split.group: {found.shown} has no column `{group}`"
-                f"{did_you_mean(group, sorted(names))}\n  its columns: {', '.join(sorted(names))}"
+                f"{did_you_mean(str(group), sorted(names))}\n"
+                f"  its columns: {', '.join(sorted(names))}"
             )
 
 
-def _fingerprint_inputs(
-    recipe: "Recipe", inputs: Sequence[Input], described: Sequence[dict[str, Any]]
-) -> str:
-    """Return the fingerprint of all that decides the outcome, but not where the files lie."""
-    settings = data_settings(recipe)
-    settings["data"]["sources"] = [
-        {key: value for key, value in source.items() if key != "path"}
-        for source in settings["data"]["sources"]
-    ]
-    origins = [found.origin for found in inputs]
-    return fingerprint([settings, origins, list(described), SCHEMA, ftool_version()])
+def _count_read(table: Table) -> int:
+    return sum(shard.about["rows"] for shard in table.shards)
 
 
-def _manifest(
-    recipe: "Recipe", refined: Refined, splits: dict[str, list[Example]]
+def _refuse_rejected(recipe: "Recipe", table: Table, target: Path) -> None:
+    """Refuse data of which too many rows are rejected so far, and keep those to read.
+
+    Raises:
+        DataError: with the reasons and some places.
+    """
+    read, rejected = _count_read(table), count_reasons(table)
+    if describe.are_too_many(recipe, read, rejected):
+        file = folder.write_rejected(folder.fresh_partial(target), table)
+        raise DataError(
+            describe.too_many(recipe, read, rejected, file),
+            hint=f"the rejected rows are in {file}",
+        )
+
+
+def _write(
+    recipe: "Recipe",
+    task: Task,
+    table: Table,
+    decisions: Decisions,
+    target: Path,
+    on_progress: OnProgress,
 ) -> dict[str, Any]:
-    examples = [candidate.example for candidate in refined.kept]
+    """Write the dataset beside its place, then swap it in; the manifest is written last.
+
+    Raises:
+        DataError: more rows are rejected than the recipe allows.
+    """
+    _refuse_rejected(recipe, table, target)
+    partial = folder.fresh_partial(target)
+    folder.write_rejected(partial, table)
+    read = _count_read(table)
+    spelled = decisions.spellings.chosen
+    content = folder.write_splits(
+        partial, table, decisions.places, spelled, recipe.data.kind, on_progress
+    )
+    manifest = _manifest(recipe, table, decisions, read)
+    assert read == sum(manifest["rows"]["kept"].values()) + sum(
+        manifest["rows"]["rejected"].values()
+    ), "a row is neither kept nor rejected"
+    manifest["inputs"] = task.described
+    manifest["inputs_fingerprint"] = task.inputs_fingerprint
+    manifest["fingerprint"] = fingerprint([recipe.data.kind, manifest["label_names"], content])
+    write_text(partial / "README.md", card(recipe, manifest))
+    write_report(manifest, partial / "report.html")
+    manifest["outputs"] = folder.outputs_of(partial)
+    write_json(partial / MANIFEST, manifest)
+    folder.put_in_place(partial, target)
+    return manifest
+
+
+def _manifest(recipe: "Recipe", table: Table, decisions: Decisions, read: int) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "ftool": ftool_version(),
@@ -201,11 +324,13 @@ def _manifest(
         "name": recipe.data_name,
         "recipe": data_settings(recipe),
         "rows": {
-            "read": refined.read,
-            "kept": {split: len(found) for split, found in splits.items()},
-            "rejected": describe.count_reasons(refined.rejected),
+            "read": read,
+            "kept": folder.count_kept(table, decisions.places),
+            "rejected": count_reasons(table),
         },
-        "label_names": name_labels(examples, recipe.data),
-        "label_counts": describe.count_labels(splits),
-        "merged_spellings": refined.spellings.merged,
+        "label_names": name_labels(table, recipe.data),
+        "label_counts": count_labels(table, decisions.places),
+        "merged_spellings": decisions.spellings.merged,
+        "continues": decisions.continues,
+        "statistics": measure(table, decisions.places, decisions.pairs, recipe, read),
     }

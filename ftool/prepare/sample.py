@@ -1,20 +1,23 @@
 """The seeded sample of a source: `limit` and `per_label`."""
 
-import hashlib
-import json
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ftool.errors import DataError
-from ftool.example import example_to_record
-from ftool.prepare.rows import Candidate, Rejected
+from ftool.prepare.table import Table, mixed
 
 if TYPE_CHECKING:
-    from ftool.recipe.schema import Recipe
+    from numpy.typing import NDArray
+
+    from ftool.prepare.words import Counts
+    from ftool.recipe.schema import Source
+
+_SALT = 1_000_003
 
 
-def quotas(counts: Mapping[str, int], limit: int) -> dict[str, int]:
+def quotas(counts: Mapping[int, int], limit: int) -> dict[int, int]:
     """Share a limit among labels in proportion to their counts, by the largest remainders.
 
     Every label gets at least one where the limit allows it.
@@ -25,7 +28,7 @@ def quotas(counts: Mapping[str, int], limit: int) -> dict[str, int]:
     least = 1 if limit >= len(counts) else 0
     shares = {name: max(least, limit * n // total) for name, n in sorted(counts.items())}
 
-    def lacking(name: str) -> int:
+    def lacking(name: int) -> int:
         return limit * counts[name] - shares[name] * total
 
     while sum(shares.values()) < limit:
@@ -35,9 +38,7 @@ def quotas(counts: Mapping[str, int], limit: int) -> dict[str, int]:
     return shares
 
 
-def draw_samples(
-    candidates: Sequence[Candidate], recipe: "Recipe"
-) -> tuple[list[Candidate], list[Rejected]]:
+def draw_samples(table: Table, sources: "Sequence[Source]", *, seed: int) -> None:
     """Apply `limit` and `per_label` of every source.
 
     The order of the draw is a hash of seed and content, so it depends on neither file names nor
@@ -46,47 +47,37 @@ def draw_samples(
     Raises:
         DataError: `per_label` where there are no labels.
     """
-    taken: set[int] = set()
-    for origin, source in enumerate(recipe.data.sources):
-        indices = [i for i, candidate in enumerate(candidates) if candidate.origin == origin]
-        if source.limit is not None or source.per_label is not None:
-            indices.sort(key=lambda i: (_rank(candidates[i], recipe.seed), i))
-        if source.per_label is not None:
-            if any(candidates[i].example.label is None for i in indices):
-                raise DataError(f"{source.path}: `per_label` needs a label on every row")
-            indices = _take(candidates, indices, per_label=source.per_label)
-        if source.limit is not None:
-            shares = quotas(Counter(_label(candidates[i]) for i in indices), source.limit)
-            indices = _take(candidates, indices, shares=shares)
-        taken.update(indices)
-    kept = [candidate for i, candidate in enumerate(candidates) if i in taken]
-    left = (candidate for i, candidate in enumerate(candidates) if i not in taken)
-    return kept, [candidate.rejected("not_sampled") for candidate in left]
+    for origin, source in enumerate(sources):
+        if source.limit is None and source.per_label is None:
+            continue
+        rows = np.flatnonzero(table.stays & (table.origin == origin))
+        kept = _drawn(rows, table, source, seed)
+        table.reject(np.setdiff1d(rows, kept), "not_sampled")
 
 
-def _take(
-    candidates: Sequence[Candidate],
-    indices: Sequence[int],
-    *,
-    per_label: int = 0,
-    shares: Mapping[str, int] | None = None,
-) -> list[int]:
-    counts: dict[str, int] = defaultdict(int)
-    taken = []
-    for index in indices:
-        label = _label(candidates[index])
-        if counts[label] < (per_label if shares is None else shares[label]):
-            counts[label] += 1
-            taken.append(index)
-    return taken
+def _drawn(rows: "Counts", table: Table, source: "Source", seed: int) -> "Counts":
+    order = np.argsort(mixed(table.content[rows], seed * _SALT + 1), kind="stable")
+    drawn = rows[order]
+    if source.per_label is not None:
+        if (table.label[drawn] < 0).any():
+            raise DataError(f"{source.path}: `per_label` needs a label on every row")
+        drawn = drawn[_place_in_label(table.label[drawn]) < source.per_label]
+    if source.limit is not None:
+        names, counts = np.unique(table.label[drawn], return_counts=True)
+        shares = quotas(dict(zip(names.tolist(), counts.tolist(), strict=True)), source.limit)
+        most = np.array([shares[name] for name in names.tolist()], np.int64)
+        places = np.searchsorted(names, table.label[drawn])
+        drawn = drawn[_place_in_label(table.label[drawn]) < most[places]]
+    return drawn
 
 
-def _label(candidate: Candidate) -> str:
-    return candidate.example.label or ""
-
-
-def _rank(candidate: Candidate, seed: int) -> bytes:
-    record = example_to_record(candidate.example)
-    content = [record.get(name) for name in ("messages", "tools", "text", "label")]
-    text = json.dumps([seed, content], ensure_ascii=False)
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+def _place_in_label(labels: "NDArray[np.int32]") -> "Counts":
+    """Return how many rows of the same label stand before each row."""
+    order = np.argsort(labels, kind="stable")
+    ordered = labels[order]
+    is_first = np.ones(len(ordered), bool)
+    is_first[1:] = ordered[1:] != ordered[:-1]
+    begins = np.maximum.accumulate(np.where(is_first, np.arange(len(ordered)), 0))
+    places = np.empty(len(ordered), np.int64)
+    places[order] = np.arange(len(ordered)) - begins
+    return places

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -23,7 +24,7 @@ from ftool.prepare.json_text import holds_lines, read_json, read_json_lines
 from ftool.prepare.rows import Row
 
 if TYPE_CHECKING:
-    from ftool.recipe.schema import Recipe, Source
+    from ftool.recipe.schema import Source
 
 HUB = "hf://"
 _BATCH_ROWS = 1_000
@@ -78,8 +79,13 @@ class Input:
     table: Any = None
 
 
-def find_inputs(recipe: "Recipe", on_note: OnNote) -> list[Input]:
-    """Return the files and Hub data sets of all sources, in the order of the recipe.
+def find_inputs(folder: Path, sources: "Sequence[Source]", on_note: OnNote) -> list[Input]:
+    """Return the files and Hub data sets of all sources, in their order.
+
+    Args:
+        folder: what paths are relative to.
+        sources: of a recipe.
+        on_note: told which files are not read.
 
     Raises:
         DataError: sources are missing or of an unknown kind; all of them are named.
@@ -87,10 +93,10 @@ def find_inputs(recipe: "Recipe", on_note: OnNote) -> list[Input]:
     """
     inputs: list[Input] = []
     problems: list[str] = []
-    for origin, source in enumerate(recipe.data.sources):
+    for origin, source in enumerate(sources):
         if source.path.startswith(HUB):
             continue
-        files = _files(recipe.folder, source.path)
+        files = _files(folder, source.path)
         known = [(shown, path) for shown, path in files if _extension(path) in EXTENSIONS]
         if not known:
             problems.append(_problem(source.path, files))
@@ -106,9 +112,9 @@ def find_inputs(recipe: "Recipe", on_note: OnNote) -> list[Input]:
     if problems:
         raise DataError(
             "\n".join(["sources cannot be read:", *(f"  {problem}" for problem in problems)]),
-            hint=f"paths are relative to the recipe's folder {recipe.folder}",
+            hint=f"paths are relative to the recipe's folder {folder}",
         )
-    for origin, source in enumerate(recipe.data.sources):
+    for origin, source in enumerate(sources):
         if source.path.startswith(HUB):
             inputs.append(Input(origin, source, source.path, table=_load_hub(source)))
     return sorted(inputs, key=lambda found: found.origin)
@@ -179,9 +185,14 @@ def _load_hub(source: "Source") -> Any:
 
 
 def describe_input(found: Input) -> dict[str, Any]:
-    """Return name, size and content hash of an input, as the manifest states them."""
+    """Return name, size and content hash of an input, as the manifest states them.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
     if found.path is not None:
-        size, sha256 = found.path.stat().st_size, file_sha256(found.path)
+        with _damage_named(found):
+            size, sha256 = found.path.stat().st_size, file_sha256(found.path)
         return {"source": found.shown, "bytes": size, "sha256": sha256}
     digest, size = hashlib.sha256(), 0
     for record in found.table:
@@ -191,44 +202,69 @@ def describe_input(found: Input) -> dict[str, Any]:
     return {"source": found.shown, "bytes": size, "sha256": digest.hexdigest()}
 
 
-def read_rows(found: Input, on_note: OnNote) -> Iterator[Row]:
+def input_encoding(found: Input, on_note: OnNote) -> str:
+    """Return the character encoding of an input, named or detected; empty for tables.
+
+    Raises:
+        DataError: the file is damaged or not readable.
+    """
+    if found.path is None or _extension(found.path) == PARQUET:
+        return ""
+    if found.source.encoding is not None:
+        return found.source.encoding
+    with _damage_named(found):
+        encoding = detect_encoding(found.path)
+    if not encoding.startswith("utf"):
+        on_note(
+            f"{found.shown} is not UTF-8 and read as {encoding}; if letters look wrong, set "
+            "`encoding` of the source"
+        )
+    return encoding
+
+
+def is_json_lines(found: Input) -> bool:
+    """Tell whether an input is an uncompressed file of one JSON object a line."""
+    return found.path is not None and found.path.suffix.lower() in {".jsonl", ".ndjson"}
+
+
+def read_rows(found: Input, encoding: str) -> Iterator[Row]:
     """Yield the rows of one input; a row that cannot be read says why and stops nothing.
 
     Raises:
         DataError: there are no rows, or the file as a whole is damaged.
     """
     empty = True
-    try:
-        for row in _rows(found, on_note):
+    with _damage_named(found):
+        for row in _rows(found, encoding):
             empty = False
             yield row
+    if empty:
+        raise no_rows(found)
+
+
+def no_rows(found: Input) -> DataError:
+    """Return what to say of an input without rows."""
+    return DataError(f"{found.shown} has no rows", hint="remove it from `data.sources`")
+
+
+@contextmanager
+def _damage_named(found: Input) -> Iterator[None]:
+    try:
+        yield
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{found.shown} is damaged or not readable: {error}") from error
     except DataError as error:
         raise DataError(f"{found.shown}: {error.message}", hint=error.hint) from error
-    if empty:
-        raise DataError(f"{found.shown} has no rows", hint="remove it from `data.sources`")
 
 
-def _rows(found: Input, on_note: OnNote) -> Iterator[Row]:
+def _rows(found: Input, encoding: str) -> Iterator[Row]:
     if found.path is None:
-        return _read_hub(found.table)
-    if _extension(found.path) == PARQUET:
-        return _read_parquet(found.path)
-    return _read_text_file(found, found.path, on_note)
-
-
-def _read_text_file(found: Input, path: Path, on_note: OnNote) -> Iterator[Row]:
-    encoding = found.source.encoding
-    if encoding is None:
-        encoding = detect_encoding(path)
-        if not encoding.startswith("utf"):
-            on_note(
-                f"{found.shown} is not UTF-8 and read as {encoding}; if letters look wrong, set "
-                "`encoding` of the source"
-            )
-    with open_text(path, encoding) as file:
-        yield from TEXT_READERS[_extension(path)](file)
+        yield from _read_hub(found.table)
+    elif _extension(found.path) == PARQUET:
+        yield from _read_parquet(found.path)
+    else:
+        with open_text(found.path, encoding) as file:
+            yield from TEXT_READERS[_extension(found.path)](file)
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:

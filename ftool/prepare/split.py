@@ -1,108 +1,182 @@
-"""train/validation/test without leakage: by group or prompt, stratified by label."""
+"""train/validation/test without leakage: whole units, stable under added rows, stratified."""
 
-import hashlib
-from collections import Counter, defaultdict
-from collections.abc import Sequence
 from math import ceil
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from ftool.errors import DataError
-from ftool.example import SPLITS, Example
-from ftool.prepare.dedup import prompt_key
-from ftool.prepare.rows import Candidate
+from ftool.example import SPLITS
+from ftool.prepare.near import Pairs
+from ftool.prepare.table import LOOSE, Table, mixed
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ftool.prepare.words import Counts
     from ftool.recipe.schema import Recipe
 
-Unit = list[Candidate]
+TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
 
-def split_examples(candidates: Sequence[Candidate], recipe: "Recipe") -> dict[str, list[Example]]:
-    """Put every candidate into a split; the order of the sources stays.
+def divide(table: Table, pairs: Pairs, recipe: "Recipe") -> "NDArray[np.int8]":
+    """Return the split of every row that stays, an index of SPLITS.
+
+    A unit is what must not straddle splits: rows of one group or prompt, and rows that are nearly
+    the same. It stays where an earlier preparation put it. Where added rows join units of several
+    splits, the rows on the train side go and those of test never move; the same where a row is of
+    one unit with a row of a source that is assigned to validation or test.
+
+    Args:
+        table: of all rows; those that now turn out to leak are rejected.
+        pairs: of similar rows.
+        recipe: ratios, seed and assigned sources.
 
     Raises:
         DataError: nothing is left for train.
     """
-    loose = [candidate for candidate in candidates if candidate.assigned is None]
-    place = _divide(loose, recipe)
-    splits: dict[str, list[Example]] = {name: [] for name in SPLITS}
-    for candidate in candidates:
-        splits[candidate.assigned or place[candidate.example.id]].append(candidate.example)
-    feeds_train = any(source.split in (None, "train") for source in recipe.data.sources)
-    if feeds_train and not splits["train"]:
-        held_out = {name: len(examples) for name, examples in splits.items() if examples}
-        found = ", ".join(f"{n} in {name}" for name, n in held_out.items()) or "no rows were kept"
-        raise DataError(
-            f"the train split is empty ({found})",
-            hint="add a source for train, or lower data.split.validation and data.split.test",
-        )
-    return splits
-
-
-def _divide(candidates: Sequence[Candidate], recipe: "Recipe") -> dict[str, str]:
-    """Return the split of each unassigned example by id.
-
-    Whole units are placed, label after label, each label's in the order of a seeded hash. What a
-    label should have given so far is rounded over all labels up to it, so the totals match the
-    ratios; no label gives more units than its own share rounded up, and each keeps one in train.
-    """
-    settings = recipe.data.split
-    assigned = {source.split for source in recipe.data.sources}
-    test = 0.0 if "test" in assigned else settings.test
-    validation = 0.0 if "validation" in assigned else settings.validation
-    ratios = {"test": test, "validation": validation}
-    counts = dict.fromkeys(SPLITS, 0)
-    place: dict[str, str] = {}
-    seen = 0
-    for units in _strata(candidates, recipe):
-        seen += sum(map(len, units))
-        wanted = {"test": round(seen * test)}
-        wanted["validation"] = round(seen * (test + validation)) - wanted["test"]
-        lacking = {name: wanted[name] - counts[name] for name in ratios}
-        most = {name: ceil(len(units) * ratio) for name, ratio in ratios.items()}
-        for unit, name in zip(units, _places(units, lacking, most), strict=True):
-            counts[name] += len(unit)
-            place |= {candidate.example.id: name for candidate in unit}
-    return place
-
-
-def _places(units: Sequence[Unit], lacking: dict[str, int], most: dict[str, int]) -> list[str]:
-    """Return a split for each unit of one label: held out where that comes nearer to the count."""
-    places: list[str] = []
-    for unit in units:
-        is_last = len(places) == len(units) - 1
-        is_free = not is_last or "train" in places
-        fits = [name for name in lacking if most[name] and 2 * lacking[name] >= len(unit)]
-        name = fits[0] if fits and is_free else "train"
-        if name != "train":
-            lacking[name] -= len(unit)
-            most[name] -= 1
-        places.append(name)
+    units = _units(table, pairs)
+    own = np.where(table.assigned == LOOSE, table.earlier, LOOSE)
+    fixed = _of_units(units, own, table.stays & (own != LOOSE))
+    given = _of_units(units, table.assigned, table.stays & table.held_out)
+    moves = (own != LOOSE) & (own < fixed[units])
+    joins_given = (given[units] != LOOSE) & ~table.held_out
+    leaks = np.flatnonzero(table.stays & (moves | joins_given))
+    table.reject(leaks, "leaks_across_splits")
+    places = table.assigned.copy()
+    loose = np.flatnonzero(table.stays & (table.assigned == LOOSE))
+    if len(loose):
+        places[loose] = _place(table, units[loose], loose, recipe, fixed)
+    _refuse_empty_train(table, places, recipe)
     return places
 
 
-def _strata(candidates: Sequence[Candidate], recipe: "Recipe") -> list[list[Unit]]:
-    """Return the units of each label, labels in order, units in the order of a seeded hash."""
-    units: dict[bytes, Unit] = defaultdict(list)
-    for candidate in candidates:
-        units[_unit(candidate.example)].append(candidate)
-    strata: dict[str, list[tuple[bytes, Unit]]] = defaultdict(list)
-    for key, unit in units.items():
-        label = _label(unit) if recipe.data.split.stratify else ""
-        rank = hashlib.blake2b(f"{recipe.seed}\0".encode() + key, digest_size=16).digest()
-        strata[label].append((rank, unit))
-    return [
-        [unit for _, unit in sorted(strata[label], key=lambda ranked: ranked[0])]
-        for label in sorted(strata)
-    ]
+def _units(table: Table, pairs: Pairs) -> "Counts":
+    """Return the number of each row's unit."""
+    order = np.lexsort((table.unit[:, 1], table.unit[:, 0]))
+    same = (table.unit[order[1:]] == table.unit[order[:-1]]).all(axis=1)
+    first = np.concatenate([order[:-1][same], pairs.first])
+    second = np.concatenate([order[1:][same], pairs.second])
+    if not len(first):
+        return np.arange(len(table))
+    from scipy.sparse import coo_matrix
+    from scipy.sparse.csgraph import connected_components
+
+    size = (len(table), len(table))
+    links = coo_matrix((np.ones(len(first), np.int8), (first, second)), shape=size)
+    return np.asarray(connected_components(links, directed=False)[1], np.int64)
 
 
-def _unit(example: Example) -> bytes:
-    """Return the name of what must not straddle splits: the group, else the prompt."""
-    return f"group {example.group}".encode() if example.group else prompt_key(example)
+def _of_units(
+    units: "Counts", splits: "NDArray[np.int8]", rows: "NDArray[np.bool_]"
+) -> "NDArray[np.int8]":
+    """Return the last of the splits that some rows give each unit; LOOSE without any."""
+    found = np.full(int(units.max(initial=-1)) + 1, LOOSE, np.int8)
+    np.maximum.at(found, units[rows], splits[rows])
+    return found
 
 
-def _label(unit: Unit) -> str:
-    """Return the most frequent label of a unit; of equals the first in the alphabet."""
-    counts = Counter(candidate.example.label or "" for candidate in unit)
-    return min(counts, key=lambda label: (-counts[label], label))
+def _place(
+    table: Table,
+    units: "Counts",
+    rows: "Counts",
+    recipe: "Recipe",
+    fixed: "NDArray[np.int8]",
+) -> "NDArray[np.int8]":
+    """Return the split of each loose row: its unit's earlier one, or what its label lacks."""
+    numbers, first, of_row, sizes = np.unique(
+        units, return_index=True, return_inverse=True, return_counts=True
+    )
+    ranks = np.full(len(numbers), 2**64 - 1, np.uint64)
+    np.minimum.at(ranks, of_row, mixed(table.unit[rows], recipe.seed))
+    labels = np.zeros(len(numbers), np.int32)
+    if recipe.data.split.stratify:
+        labels = _majority(of_row, table.label[rows], len(numbers))
+    chosen = fixed[numbers].copy()
+    order = np.lexsort((first, ranks, labels))
+    ratios = _ratios(recipe)
+    counts = dict.fromkeys(ratios, 0)
+    seen = 0
+    cuts = np.flatnonzero(np.diff(labels[order], prepend=labels[order][:1] - 1))
+    for begin, end in zip(cuts, [*cuts[1:], len(order)], strict=True):
+        of_label = order[begin:end]
+        seen += int(sizes[of_label].sum())
+        wanted = {TEST: round(seen * ratios[TEST])}
+        wanted[VALIDATION] = round(seen * sum(ratios.values())) - wanted[TEST]
+        for split in ratios:
+            counts[split] += int(sizes[of_label][chosen[of_label] == split].sum())
+        lacking = {split: wanted[split] - counts[split] for split in ratios}
+        for split, count in _fill(of_label, sizes, chosen, lacking, ratios).items():
+            counts[split] += count
+    chosen[chosen == LOOSE] = TRAIN
+    return chosen[of_row]
+
+
+def _fill(
+    units: "Counts",
+    sizes: "Counts",
+    chosen: "NDArray[np.int8]",
+    lacking: dict[int, int],
+    ratios: dict[int, float],
+) -> dict[int, int]:
+    """Hold out units of one label where that comes nearer to what is lacking; return the rows.
+
+    Totals match the ratios; no label gives more units than its own share rounded up, and each
+    keeps one in train.
+    """
+    given = dict.fromkeys(ratios, 0)
+    most = {
+        split: ceil(len(units) * ratio) - int((chosen[units] == split).sum())
+        for split, ratio in ratios.items()
+    }
+    free = units[chosen[units] == LOOSE].tolist()
+    in_train = bool((chosen[units] == TRAIN).any())
+    for place, unit in enumerate(free):
+        size = int(sizes[unit])
+        fits = [split for split in ratios if most[split] > 0 and 2 * lacking[split] >= size]
+        if not any(lacking[split] > 0 for split in ratios):
+            break
+        is_last_chance = place == len(free) - 1 and not in_train
+        if not fits or is_last_chance:
+            in_train = True
+            continue
+        chosen[unit] = fits[0]
+        lacking[fits[0]] -= size
+        given[fits[0]] += size
+        most[fits[0]] -= 1
+    return given
+
+
+def _ratios(recipe: "Recipe") -> dict[int, float]:
+    """Return the share of each held-out split; none where a source is assigned to it."""
+    assigned = {source.split for source in recipe.data.sources}
+    settings = recipe.data.split
+    return {
+        TEST: 0.0 if "test" in assigned else settings.test,
+        VALIDATION: 0.0 if "validation" in assigned else settings.validation,
+    }
+
+
+def _majority(units: "Counts", labels: "NDArray[np.int32]", count: int) -> "NDArray[np.int32]":
+    """Return the most frequent label of each unit; of equals the first."""
+    pairs, times = np.unique(np.stack([units, labels], axis=1), axis=0, return_counts=True)
+    order = np.lexsort((pairs[:, 1], -times, pairs[:, 0]))
+    found, first = np.unique(pairs[order, 0], return_index=True)
+    majority = np.zeros(count, np.int32)
+    majority[found] = pairs[order[first], 1]
+    return majority
+
+
+def _refuse_empty_train(table: Table, places: "NDArray[np.int8]", recipe: "Recipe") -> None:
+    feeds_train = any(source.split in (None, "train") for source in recipe.data.sources)
+    kept = places[table.stays]
+    if not feeds_train or (kept == TRAIN).any():
+        return
+    held_out = {name: int((kept == split).sum()) for split, name in enumerate(SPLITS)}
+    found = ", ".join(f"{n} in {name}" for name, n in held_out.items() if n) or "no rows were kept"
+    if "leaks_across_splits" in table.reasons:
+        found += "; the others went for being of one group, prompt or likeness with these"
+    raise DataError(
+        f"the train split is empty ({found})",
+        hint="add a source for train, or lower data.split.validation and data.split.test",
+    )

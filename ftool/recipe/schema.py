@@ -124,16 +124,32 @@ class Clean(Block):
     html: Literal["auto", "strip", "keep"] = "auto"
     """Turn HTML into text; `auto` only where tags are found."""
     quoted_replies: Literal["strip", "keep"] = "strip"
-    """Remove quoted earlier mails from user messages."""
+    """Remove quoted earlier mails and signatures from user messages."""
+    personal_data: Literal["mask", "drop", "keep"] = "mask"
+    """Personal data and secrets: put `[EMAIL_1]` and the like in their place, or drop the row."""
+    names: bool = False
+    """Take names of people and places for personal data too (needs `ftool[pii]`)."""
 
 
 class Filter(Block):
-    """Which examples are kept."""
+    """Which examples are kept; rows of an assigned validation or test source always are."""
 
     min_characters: Annotated[int, Field(ge=0)] = 2
     """Shortest prompt or text, in characters."""
     max_characters: Positive | None = None
     """Longest example, in characters."""
+    max_tokens: Positive | None = None
+    """Longest example, in tokens of the base model."""
+    languages: Annotated[list[str], Field(min_length=1)] | None = None
+    """Codes of the languages that are kept, such as `[en, de]` (needs `ftool[lang]`)."""
+    repetition: Ratio | None = 0.5
+    """Most of a text that may be repeated lines or phrases; null never looks."""
+    boilerplate: bool = True
+    """Drop automatic replies, delivery failures and the like."""
+    refusals: bool = True
+    """Drop conversations in which the assistant refuses as a language model."""
+    quality: list[Literal["gopher", "c4"]] = []
+    """Published rules for web text (Gopher, C4); for `kind: text` alone."""
 
 
 class Dedup(Block):
@@ -141,6 +157,8 @@ class Dedup(Block):
 
     exact: bool = True
     """Remove repeats that differ in case or white space only."""
+    near: Annotated[float, Field(ge=0.5, le=1)] | None = 0.8
+    """Jaccard similarity of five-word shingles from which a row repeats another; null keeps it."""
 
 
 class Split(Block):
@@ -183,6 +201,8 @@ class Data(Block):
     """Which examples are kept."""
     dedup: Dedup = Dedup()
     """How duplicates are found."""
+    decontaminate: list[str] = []
+    """Files whose rows must not be in train; those of validation and test never are."""
     split: Split = Split()
     """How examples are divided."""
     max_rejected_ratio: Ratio = 0.5

@@ -11,6 +11,7 @@ from ftool.prepare.encoding import (
     open_text,
     physical_lines,
     printable,
+    text_of,
     unreadable,
 )
 
@@ -79,6 +80,32 @@ def test_physical_lines_count_from_one_and_end_with_the_file() -> None:
     file = io.StringIO("a\n\r\nb\n\n", newline="")
     assert list(physical_lines(file)) == [(1, "a\n"), (2, "\r\n"), (3, "b\n")]
     assert list(physical_lines(io.StringIO(" "))) == []
+
+
+def test_lines_of_a_stretch_go_on_counting_and_end_with_the_file_only() -> None:
+    def lines(text: str, *, ends_file: bool) -> list[tuple[int, str]]:
+        file = io.StringIO(text, newline="")
+        return list(physical_lines(file, first=7, ends_file=ends_file))
+
+    assert lines("a\n\n", ends_file=False) == [(7, "a\n"), (8, "\n")]
+    assert lines("a\n\n", ends_file=True) == [(7, "a\n")]
+    assert lines("a\rb\r\nc", ends_file=True) == [(7, "a\r"), (8, "b\r\n"), (9, "c")]
+    assert lines("\n", ends_file=False) == [(7, "\n")]
+
+
+def test_bytes_as_text_keep_their_line_ends() -> None:
+    text = text_of(io.BytesIO("ü\r\nb\rc\n".encode() + b"\xff"), "utf-8")
+    assert list(text) == ["ü\r\n", "b\r", "c\n", "\udcff"]
+
+
+def test_half_a_character_is_no_undecodable_byte() -> None:
+    for half in ("\ud800", "\udbff", "\udd00", "\udfff"):
+        assert unreadable(f"a{half}") == (
+            "lone_surrogate",
+            "half of a character pair stands alone at character 2",
+        )
+    assert unreadable("a\udc80") == ("undecodable_bytes", "byte 0x80 at character 2")
+    assert unreadable("😀") is None
 
 
 def test_unreadable_texts() -> None:

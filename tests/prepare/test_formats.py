@@ -6,16 +6,26 @@ import pytest
 
 from ftool.errors import DataError
 from ftool.example import Example
-from ftool.prepare.formats import Reader, Shape, detect
+from ftool.prepare.formats import Reader, Shape, check_columns, detect
 from ftool.prepare.rows import Row, Unusable
-from ftool.prepare.sources import Input
-from ftool.recipe.schema import Recipe
+from ftool.recipe.schema import Columns, Recipe
 
 
 def reader(columns: dict[str, str] | None = None, **data: Any) -> Reader:
     sources = [{"path": "a.jsonl", "columns": columns or {}}]
     recipe = Recipe.model_validate({"name": "r", "data": {"sources": sources, **data}})
-    return Reader(Input(0, recipe.data.sources[0], "a.jsonl"), recipe)
+    return Reader("a.jsonl", "", recipe.data.sources[0].columns, recipe.data)
+
+
+def check(some: Reader) -> None:
+    """Check the columns that a reader has seen, as is done when all rows are read."""
+    check_columns(
+        "a.jsonl",
+        list(some.columns),
+        recognised=some.recognised,
+        given=Columns(**some._given),
+        data=some._data,
+    )
 
 
 def example(values: dict[str, Any], columns: dict[str, str] | None = None, **data: Any) -> Example:
@@ -176,7 +186,7 @@ def test_named_column_that_is_in_no_row() -> None:
     with pytest.raises(Unusable, match="missing_field"):
         some.example(Row(1, "", {"message": "q", "intent": "a"}))
     with pytest.raises(DataError, match="did you mean `message`") as caught:
-        some.finish()
+        check(some)
     assert "a.jsonl has no column `mesage`" in caught.value.message
     assert "its columns: message, intent" in caught.value.message
 
@@ -186,7 +196,8 @@ def test_named_column_that_is_in_some_rows() -> None:
     with pytest.raises(Unusable, match="missing_field"):
         some.example(Row(1, "", {"intent": "a"}))
     some.example(Row(2, "", {"body": "q", "intent": "a"}))
-    assert some.finish() == {"body", "intent"}
+    check(some)
+    assert list(some.columns) == ["intent", "body"]
 
 
 def test_unknown_shape_says_what_to_write() -> None:
@@ -194,13 +205,13 @@ def test_unknown_shape_says_what_to_write() -> None:
     with pytest.raises(Unusable, match="missing_field"):
         some.example(Row(1, "", {"ham": "q", "Go until": "a"}))
     with pytest.raises(DataError, match="its columns ham, Go until") as caught:
-        some.finish()
+        check(some)
     assert caught.value.hint.endswith("columns: {prompt: ham, label: Go until}")
     corpus = reader(kind="text")
     with pytest.raises(Unusable, match="missing_field"):
         corpus.example(Row(1, "", {"page": "q"}))
     with pytest.raises(DataError) as caught:
-        corpus.finish()
+        check(corpus)
     assert caught.value.hint.endswith("columns: {text: page}")
 
 
@@ -209,4 +220,46 @@ def test_text_alone_needs_another_kind() -> None:
     with pytest.raises(Unusable):
         some.example(Row(1, "", {"text": "q"}))
     with pytest.raises(DataError, match=r"needs `data.kind: text`"):
-        some.finish()
+        check(some)
+
+
+def test_an_input_without_a_row_that_was_read_is_not_blamed_for_its_columns() -> None:
+    some = reader({"prompt": "body"})
+    with pytest.raises(Unusable):
+        some.example(Row(1, "{", reason="broken_json"))
+    check(some)
+
+
+def test_a_suffix_tells_the_ids_of_an_input_that_is_read_twice_apart() -> None:
+    data = Recipe.model_validate({"name": "r", "data": {"sources": [{"path": "a"}]}}).data
+    found = Reader("a.csv", "#2", Columns(), data).example(Row(7, "", {"text": "q", "label": "a"}))
+    assert (found.id, found.source) == ("a.csv:7#2", "a.csv")
+
+
+NESTED = "[" * 60 + "{}" + "]" * 60
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[{"n": "\\ud800"}]', "lone_surrogate"),
+        ('[{"\\udfff": 1}]', "lone_surrogate"),
+        (f'[{{"n": {NESTED.replace("{}", NESTED)}}}]', "too_deep"),
+        ("[" * 100_000, "too_deep"),
+        ("[" * 2_000, "too_deep"),
+        ('[{"n": "' + "[" * 200, "broken_json"),
+        ("[" + '"]' * 200, "broken_json"),
+    ],
+)
+def test_json_text_in_a_row_has_to_be_as_sound_as_the_row(text: str, expected: str) -> None:
+    asked = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    assert reason({"messages": asked, "tools": text}) == expected
+    assert reason({"messages": text}) == expected
+
+
+def test_json_text_in_a_row_may_have_pairs_and_some_depth() -> None:
+    asked = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    assert example({"messages": asked, "tools": json.dumps([{"n": '"[{' * 200}])}).tools
+    tools = [{"n": "\\ud83d\\ude00", "deep": json.loads(NESTED)}]
+    found = example({"messages": asked, "tools": json.dumps(tools).replace("\\\\", "\\")})
+    assert found.tools == ({"n": "😀", "deep": json.loads(NESTED)},)

@@ -5,22 +5,29 @@ from typing import Any
 
 import pyarrow
 import pytest
+from prepare_files import recipe_for
 from pyarrow import parquet
 
-from ftool.artifacts import ignore_note
+from ftool.artifacts import OnNote, ignore_note
 from ftool.errors import DataError, HubError
 from ftool.prepare.rows import Row
-from ftool.prepare.sources import describe_input, find_inputs, read_rows
-from ftool.recipe.schema import Recipe
+from ftool.prepare.sources import (
+    Input,
+    describe_input,
+    find_inputs,
+    input_encoding,
+    is_json_lines,
+    no_rows,
+    read_rows,
+)
 
 SNIPS = Path(__file__).parents[3] / "shared/data/snips/train_PlayMusic_full.json"
 
 
-def recipe(folder: Path, *sources: dict[str, Any] | str) -> Recipe:
-    listed = [{"path": source} if isinstance(source, str) else source for source in sources]
-    made = Recipe.model_validate({"name": "r", "data": {"sources": listed}})
-    made._folder = folder
-    return made
+def inputs(
+    folder: Path, *sources: dict[str, Any] | str, on_note: OnNote = ignore_note
+) -> list[Input]:
+    return find_inputs(folder, recipe_for(folder, *sources).data.sources, on_note)
 
 
 def write(folder: Path, **files: str) -> None:
@@ -31,12 +38,12 @@ def write(folder: Path, **files: str) -> None:
 
 
 def shown(folder: Path, *sources: str) -> list[str]:
-    return [found.shown for found in find_inputs(recipe(folder, *sources), ignore_note)]
+    return [found.shown for found in inputs(folder, *sources)]
 
 
 def rows(folder: Path, source: dict[str, Any] | str) -> list[Row]:
-    (found,) = find_inputs(recipe(folder, source), ignore_note)
-    return list(read_rows(found, ignore_note))
+    (found,) = inputs(folder, source)
+    return list(read_rows(found, input_encoding(found, ignore_note)))
 
 
 def test_files_folders_and_globs(tmp_path: Path) -> None:
@@ -57,7 +64,7 @@ def test_absolute_paths_are_not_shown(tmp_path: Path) -> None:
 def test_other_kinds_in_a_folder_are_told(tmp_path: Path) -> None:
     write(tmp_path, raw__b_csv="x", raw__b_pdf="x", raw__c_pdf="x")
     notes: list[str] = []
-    find_inputs(recipe(tmp_path, "raw"), lambda sentence: notes.append(sentence))
+    inputs(tmp_path, "raw", on_note=lambda sentence: notes.append(sentence))
     assert notes == ["raw: 2 files are not read, for their kind is not known (.pdf)"]
 
 
@@ -69,9 +76,8 @@ def test_what_ftool_wrote_is_no_raw_data(tmp_path: Path) -> None:
 
 def test_all_missing_sources_are_named_at_once(tmp_path: Path) -> None:
     write(tmp_path, a_pdf="x")
-    bad = recipe(tmp_path, "gone.csv", "none/*.csv", "a.pdf", "a**b")
     with pytest.raises(DataError) as caught:
-        find_inputs(bad, ignore_note)
+        inputs(tmp_path, "gone.csv", "none/*.csv", "a.pdf", "a**b")
     assert caught.value.message.splitlines() == [
         "sources cannot be read:",
         "  gone.csv: no such file or folder",
@@ -151,8 +157,9 @@ def test_encoding_is_detected_told_and_can_be_forced(tmp_path: Path) -> None:
     text = "text,label\n" + "Où est passée ma carte ? Déjà réglé à l'hôtel,é\n" * 20
     (tmp_path / "a.csv").write_bytes(text.encode("cp1252"))
     notes: list[str] = []
-    (found,) = find_inputs(recipe(tmp_path, "a.csv"), ignore_note)
-    assert next(read_rows(found, lambda sentence: notes.append(sentence))).reason == ""
+    (found,) = inputs(tmp_path, "a.csv")
+    assert input_encoding(found, lambda sentence: notes.append(sentence)) == "cp1252"
+    assert next(read_rows(found, "cp1252")).reason == ""
     assert len(notes) == 1 and notes[0].startswith("a.csv is not UTF-8 and read as cp1252;")
     forced = rows(tmp_path, {"path": "a.csv", "encoding": "cp1252"})
     assert forced[0].values == {
@@ -171,9 +178,52 @@ def test_encoding_means_nothing_for_parquet(tmp_path: Path) -> None:
 
 def test_input_is_described_by_content(tmp_path: Path) -> None:
     write(tmp_path, a_txt="abc")
-    (found,) = find_inputs(recipe(tmp_path, "a.txt"), ignore_note)
+    (found,) = inputs(tmp_path, "a.txt")
     sha256 = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
     assert describe_input(found) == {"source": "a.txt", "bytes": 3, "sha256": sha256}
+
+
+def test_a_file_that_cannot_be_read_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> str:
+        raise PermissionError("not yours")
+
+    write(tmp_path, a_txt="abc")
+    (found,) = inputs(tmp_path, "a.txt")
+    monkeypatch.setattr("ftool.prepare.sources.file_sha256", refuse)
+    with pytest.raises(DataError, match=r"a\.txt is damaged or not readable: not yours"):
+        describe_input(found)
+
+
+def test_tables_have_no_encoding(tmp_path: Path) -> None:
+    parquet.write_table(pyarrow.table({"text": ["q"]}), tmp_path / "a.parquet")
+    (found,) = inputs(tmp_path, "a.parquet")
+    assert input_encoding(found, ignore_note) == ""
+
+
+def test_a_named_encoding_is_taken_as_it_is(tmp_path: Path) -> None:
+    write(tmp_path, a_txt="ü")
+    (found,) = inputs(tmp_path, {"path": "a.txt", "encoding": "latin-1"})
+    assert input_encoding(found, ignore_note) == "latin-1"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("a.jsonl", True), ("a.NDJSON", True), ("a.json", False), ("a.jsonl.gz", False)],
+)
+def test_files_of_one_object_a_line(tmp_path: Path, name: str, expected: bool) -> None:
+    (tmp_path / name).write_bytes(b"{}")
+    assert is_json_lines(inputs(tmp_path, name)[0]) is expected
+
+
+def test_inputs_come_in_the_order_of_the_recipe(tmp_path: Path) -> None:
+    write(tmp_path, b_csv="x", a_csv="x")
+    found = inputs(tmp_path, "b.csv", "*.csv")
+    assert [(each.origin, each.shown) for each in found] == [
+        *((0, "b.csv"), (1, "a.csv"), (1, "b.csv")),
+    ]
+    assert no_rows(found[0]).message == "b.csv has no rows"
 
 
 def test_hub_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,9 +241,9 @@ def test_hub_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     source = {"path": "hf://org/name", "hub_split": "validation"}
-    (found,) = find_inputs(recipe(tmp_path, source), ignore_note)
+    (found,) = inputs(tmp_path, source)
     assert asked == [("org/name", "validation")]
-    assert [(row.line, row.reason or row.values) for row in read_rows(found, ignore_note)] == [
+    assert [(row.line, row.reason or row.values) for row in read_rows(found, "")] == [
         (1, {"text": "q", "label": "yes"}),
         (2, "empty_row"),
         (3, {"text": "r", "label": "no"}),
@@ -210,7 +260,7 @@ def test_hub_out_of_reach(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     monkeypatch.setattr(datasets, "load_dataset", load)
     with pytest.raises(HubError, match=r"hf://org/name: the Hub cannot be reached .*: no route"):
-        find_inputs(recipe(tmp_path, "hf://org/name"), ignore_note)
+        inputs(tmp_path, "hf://org/name")
 
 
 @pytest.mark.skipif(not SNIPS.is_file(), reason="the shared data folder is not here")

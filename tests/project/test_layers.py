@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[2]
 HOMES = {
     "transformers": "model/",
     "peft": "model/",
-    "rich": "console.py",
+    "rich": "console/",
     "evaluate": "eval/metric.py",
     "typer": ("cli.py", "__main__.py"),
 }

@@ -1,0 +1,76 @@
+"""Where an earlier preparation put rows, so that added rows move none of them."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from pyarrow import ArrowException, parquet
+
+from ftool.artifacts import PreparedDataset
+from ftool.errors import FtoolError
+from ftool.example import SPLITS, example_from_record
+from ftool.prepare.keys import keys_of
+from ftool.prepare.table import LOOSE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ftool.prepare.words import Hashes
+    from ftool.recipe.schema import Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Keys of units, sorted, and the split of each (an index of SPLITS), in one dataset."""
+
+    fingerprint: str
+    keys: "Hashes"
+    splits: "NDArray[np.int8]"
+
+    def of(self, keys: "Hashes") -> "NDArray[np.int8]":
+        """Return the earlier split of each key, LOOSE for new ones."""
+        places = np.minimum(np.searchsorted(self.keys, keys), len(self.keys) - 1)
+        return np.where(self.keys[places] == keys, self.splits[places], LOOSE).astype(np.int8)
+
+
+def read_earlier(target: Path, recipe: "Recipe") -> Earlier | None:
+    """Return where the dataset at a place put its rows; None where it was split by other rules."""
+    try:
+        dataset = PreparedDataset.open(target)
+        manifest = dataset.manifest()
+        if _rules(manifest["recipe"]) != _rules(_settings(recipe)):
+            return None
+        found = [(unit, split) for split in range(len(SPLITS)) for unit in _units(target, split)]
+    except (FtoolError, ArrowException, OSError, KeyError, ValueError):
+        return None  # what cannot be read is prepared anew, not continued
+    if not found:
+        return None
+    keys = np.frombuffer(b"".join(unit[:8] for unit, _ in found), np.uint64)
+    splits = np.array([split for _, split in found], np.int8)
+    return _latest(dataset.fingerprint, keys, splits)
+
+
+def _latest(fingerprint: str, keys: "Hashes", splits: "NDArray[np.int8]") -> Earlier:
+    """Keep one split for each key: of several the last of SPLITS, which must not move."""
+    order = np.lexsort((-splits, keys))
+    keys, splits = keys[order], splits[order]
+    is_first = np.ones(len(keys), bool)
+    is_first[1:] = keys[1:] != keys[:-1]
+    return Earlier(fingerprint, keys[is_first], splits[is_first])
+
+
+def _settings(recipe: "Recipe") -> dict[str, Any]:
+    return {"seed": recipe.seed, "data": recipe.data.model_dump(mode="json")}
+
+
+def _rules(settings: dict[str, Any]) -> list[Any]:
+    return [settings["seed"], settings["data"]["split"], settings["data"]["kind"]]
+
+
+def _units(target: Path, split: int) -> Iterator[bytes]:
+    for file in sorted((target / SPLITS[split]).glob("*.parquet")):
+        for batch in parquet.ParquetFile(file).iter_batches(batch_size=10_000):
+            for record in batch.to_pylist():
+                yield keys_of(example_from_record(record))[1]

@@ -1,0 +1,1 @@
+"""Before a run exists: what training would work with."""
