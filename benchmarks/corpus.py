@@ -11,8 +11,8 @@ from pathlib import Path
 SEED = 7
 POOL = 12_000
 """Distinct sentences that documents are made of."""
-FEWEST, MOST = 5, 17
-"""Sentences of a document; with own sentences of ten words it has about a hundred."""
+FEWEST, MOST = 4, 13
+"""Sentences of a document; it has about a hundred words."""
 EXACT, NEAR = 0.10, 0.20
 """Below the first a document repeats an earlier one, below the second with an edit."""
 WORDS_AN_EDIT = 60

@@ -1,14 +1,13 @@
 """row -> Example (messages, prompt/completion, alpaca, sharegpt, text+label, text), detected."""
 
 import json
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any
 
 from ftool.errors import DataError, did_you_mean
 from ftool.example import Example, Message, Role
-from ftool.prepare.json_text import MAX_DEPTH
+from ftool.prepare.json_text import TOO_DEEP, is_too_deep
 from ftool.prepare.rows import Row, Unusable
 
 if TYPE_CHECKING:
@@ -26,8 +25,6 @@ PAIRS = (
 TEXTS = ("text", "message", "utterance", "sentence", "query")
 LABELS = ("label", "category", "intent", "class")
 
-_STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
-_TOO_DEEP = f"nested more than {MAX_DEPTH} levels"
 
 ROLE_NAMES: dict[str, Role] = {
     "system": "system",
@@ -283,8 +280,8 @@ def _objects(value: Any, what: str) -> tuple[Mapping[str, Any], ...]:
 
 def _parsed(text: str, what: str) -> Any:
     """Return what JSON text within a row holds; it has to be as sound as the row itself."""
-    if text.count("[") + text.count("{") > MAX_DEPTH and _is_too_deep(text):
-        raise Unusable("too_deep", f"`{what}`: {_TOO_DEEP}")
+    if is_too_deep(text):
+        raise Unusable("too_deep", f"`{what}`: {TOO_DEEP}")
     try:
         value = json.loads(text)
     except ValueError as error:
@@ -296,16 +293,6 @@ def _parsed(text: str, what: str) -> Any:
             detail = f"`{what}`: half of a character pair stands alone"
             raise Unusable("lone_surrogate", detail) from error
     return value
-
-
-def _is_too_deep(text: str) -> bool:
-    """Tell by the brackets of a JSON text, for how deep a decoder goes differs with Python."""
-    depth = 0
-    for sign in _STRINGS_AND_BRACKETS.findall(text):
-        depth += (sign in "[{") - (sign in "]}")
-        if depth > MAX_DEPTH:
-            return True
-    return False
 
 
 def _content(value: Any) -> str:

@@ -16,8 +16,21 @@ CONVERSATIONS = ("messages", "conversations")
 
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
 _CHUNK = 1 << 20
-_TOO_DEEP = f"nested more than {MAX_DEPTH} levels"
+TOO_DEEP = f"nested more than {MAX_DEPTH} levels"
+
+
+def is_too_deep(text: str) -> bool:
+    """Tell by the brackets of a JSON text, for how deep a decoder goes differs with Python."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    depth = 0
+    for sign in _STRINGS_AND_BRACKETS.findall(text):
+        depth += (sign in "[{") - (sign in "]}")
+        if depth > MAX_DEPTH:
+            return True
+    return False
 
 
 class _Decoder:
@@ -46,7 +59,7 @@ class _Decoder:
         try:
             return self._json.raw_decode(text, start)
         except RecursionError as error:
-            raise Unusable("too_deep", _TOO_DEEP) from error
+            raise Unusable("too_deep", TOO_DEEP) from error
         except json.JSONDecodeError as error:
             place = error.pos - start + 1
             raise Unusable("broken_json", f"character {place}: {error.msg}") from error
@@ -68,7 +81,7 @@ class _Decoder:
         if self.repeated:
             return "duplicate_key", f"`{self.repeated[0]}` is given twice"
         if raw.count("[") + raw.count("{") > MAX_DEPTH and _depth(value) > MAX_DEPTH:
-            return "too_deep", _TOO_DEEP
+            return "too_deep", TOO_DEEP
         if _SURROGATE.search(raw) and _has_lone_surrogate(value):
             return "lone_surrogate", "half of a character pair stands alone"
         return None
@@ -84,6 +97,8 @@ def read_json_lines(lines: Iterator[Line]) -> Iterator[Row]:
 
 def _line_row(decoder: _Decoder, number: int, raw: str) -> Row:
     problem = unreadable(raw)
+    if problem is None and is_too_deep(raw):
+        problem = ("too_deep", TOO_DEEP)
     if problem is None:
         try:
             value, end = decoder.decode(raw, 0)

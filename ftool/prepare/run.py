@@ -38,7 +38,7 @@ from ftool.prepare.shard import Shard
 from ftool.prepare.sources import Input, describe_input, find_inputs
 from ftool.prepare.table import Table, read_table
 from ftool.prepare.tokens import token_counter
-from ftool.prepare.units import divide, first_rows
+from ftool.prepare.units import divide
 
 if TYPE_CHECKING:
     from ftool.recipe.schema import Data, Recipe
@@ -195,9 +195,7 @@ def _gather(
     Raises:
         DataError: a source cannot be used as the recipe says.
     """
-    units = divide(task.inputs.sources, on_note)
-    if first is not None:
-        units = first_rows(units, first)
+    units = divide(task.inputs.sources, on_note, first=first)
     total = sum(found["bytes"] for found in task.described)
     if workers is None:
         workers = processors() if total >= BYTES_FOR_PROCESSES and first is None else 1

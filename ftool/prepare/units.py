@@ -3,7 +3,7 @@
 import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -64,11 +64,16 @@ class Unit:
             yield from self.rows
 
 
-def divide(inputs: Sequence[Input], on_note: OnNote) -> Iterator[Unit]:
+def divide(inputs: Sequence[Input], on_note: OnNote, *, first: int | None = None) -> Iterator[Unit]:
     """Yield the units of all inputs in order; they depend on the data alone.
 
     Lines of JSON are independent, so a file of them is divided by bytes and read by whoever works
     on a part. Elsewhere a record can go on over several lines, and only reading tells where.
+
+    Args:
+        inputs: what is read.
+        on_note: told what a person should know of an input.
+        first: only that many rows of each input, for a trial.
 
     Raises:
         DataError: an input is empty or damaged.
@@ -80,7 +85,13 @@ def divide(inputs: Sequence[Input], on_note: OnNote) -> Iterator[Unit]:
         suffix = f"#{times[found.shown]}" if times[found.shown] > 1 else ""
         encoding = input_encoding(found, on_note)
         is_stretched = is_json_lines(found) and encoding == "utf-8"
-        parts = _stretches(found) if is_stretched else _batches(read_rows(found, encoding))
+        parts: Iterator[tuple[Row, ...] | Stretch]
+        if first is not None:
+            parts = iter([tuple(islice(read_rows(found, encoding), first))])
+        elif is_stretched:
+            parts = _stretches(found)
+        else:
+            parts = _batches(read_rows(found, encoding))
         for part in parts:
             yield Unit(number, found.origin, found.shown, suffix, part)
             number += 1
@@ -124,14 +135,3 @@ def _batches(rows: Iterator[Row]) -> Iterator[tuple[Row, ...]]:
             batch, characters = [], 0
     if batch:
         yield tuple(batch)
-
-
-def first_rows(units: Iterator[Unit], count: int) -> Iterator[Unit]:
-    """Yield units that hold the first rows of the inputs only, for a trial run."""
-    taken: Counter[str] = Counter()
-    for unit in units:
-        name = unit.shown + unit.suffix
-        rows = tuple(islice(unit.read(), count - taken[name]))
-        taken[name] += len(rows)
-        if rows:
-            yield replace(unit, rows=rows)

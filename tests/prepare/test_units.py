@@ -13,7 +13,7 @@ from ftool.errors import DataError
 from ftool.prepare import units
 from ftool.prepare.rows import Row
 from ftool.prepare.sources import Input, find_inputs, input_encoding, read_rows
-from ftool.prepare.units import Stretch, Unit, divide, first_rows
+from ftool.prepare.units import Stretch, Unit, divide
 
 
 def inputs(folder: Path, *names: str) -> list[Input]:
@@ -157,7 +157,7 @@ def test_a_trial_takes_the_first_rows_of_every_input(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text\nq\n")
     (tmp_path / "b.jsonl").write_text("".join(f"{line(n)}\n" for n in range(1, 9)))
     names = ("b.jsonl", "a.csv", "b.jsonl")
-    found = list(first_rows(iter(divided(tmp_path, *names, unit_bytes=40)), 3))
+    found = list(divide(inputs(tmp_path, *names), ignore_note, first=3))
     assert [(unit.shown, unit.suffix, row.line) for unit in found for row in unit.read()] == [
         *(("b.jsonl", "", number) for number in (1, 2, 3)),
         ("a.csv", "", 2),
