@@ -21,7 +21,13 @@ EARLIER = 50_000
 
 OPENERS = (
     *("Yesterday evening", "Since the update", "After the payment", "In the app", "On my phone"),
-    *("For two weeks", "Every single time", "Before my holiday", "At the counter", "Without asking"),
+    *(
+        "For two weeks",
+        "Every single time",
+        "Before my holiday",
+        "At the counter",
+        "Without asking",
+    ),
     *("This morning again", "As a new customer", "With the blue one", "From the website", "Today"),
     *("During the trial", "Since last March", "When travelling abroad", "By pure chance", "Still"),
 )
@@ -41,7 +47,13 @@ VERBS = (
 OBJECTS = (
     *("the promised date", "what I ordered", "my new flat", "the price shown", "a human being"),
     *("the monthly limit", "our shared login", "the first message", "any other size", "the gift"),
-    *("a working charger", "the city branch", "the final amount", "two spare parts", "the contract"),
+    *(
+        "a working charger",
+        "the city branch",
+        "the final amount",
+        "two spare parts",
+        "the contract",
+    ),
     *("everything else", "the original box", "the green model", "a clear answer", "the deadline"),
 )
 ENDINGS = (
@@ -144,11 +156,13 @@ def write_broken(path: Path, rows: int, pool: Sequence[str]) -> None:
     with path.open("wb") as file:
         for row, (text, _) in enumerate(documents(rows, pool)):
             file.write(_broken(row, text, dice).replace(b"\n", b" ") + b"\n")
-        file.write(b'{"text": "' + b"a line of more than ten million characters " * 250_000 + b'"}\n')
+        file.write(
+            b'{"text": "' + b"a line of more than ten million characters " * 250_000 + b'"}\n'
+        )
 
 
 def filled_lines(path: Path) -> set[int]:
-    """Return the numbers of the lines that hold anything but white space; \\r ends a line too."""
+    """Return the numbers of the lines that hold anything but white space; a CR alone ends one."""
     data = path.read_bytes().replace(b"\r\n", b"\n").replace(b"\r", b"\n")
     blank = b" \t\x0b\x0c\xef\xbb\xbf"
     return {place for place, line in enumerate(data.split(b"\n"), 1) if line.strip(blank)}

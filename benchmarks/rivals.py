@@ -45,7 +45,7 @@ def _written(folder: Path, name: str, text: str) -> str:
 def _ids_of_lines(files: Sequence[Path]) -> set[int]:
     if not files:
         raise Unfit("it wrote nothing")
-    lines = (line for file in files for line in file.read_text(encoding="utf-8").splitlines())
+    lines = (line for file in files for line in file.open(encoding="utf-8"))
     return {int(json.loads(line)["id"]) for line in lines}
 
 
@@ -177,7 +177,13 @@ import json, sys
 from loguru import logger
 from datatrove.pipeline.readers import JsonlReader
 logger.remove()
-print(json.dumps({"read": sum(1 for _ in JsonlReader(sys.argv[1]).run())}))
+read, ended = 0, ""
+try:
+    for _ in JsonlReader(sys.argv[1]).run():
+        read += 1
+except Exception as error:
+    ended = f"ended by {type(error).__name__}: {error}"
+print(json.dumps({"read": read, "ended": ended}))
 """
 
 RIVALS = {
