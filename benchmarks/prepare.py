@@ -203,20 +203,23 @@ def random_split(texts: list[str]) -> list[list[str]]:
 
 def fuzz(options: Options) -> Results:
     """Read broken rows, and count those of which nothing is told afterwards."""
+    found: Results = {}
+    tracebacks = 0
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        file = folder / "broken.jsonl"
-        write_broken(file, FUZZ_ROWS, options.pool)
-        lost, tracebacks = _lost_by_us(folder, file)
-        found = {"fuzz, lost rows": {"datatrove": _lost_by_datatrove(folder, file, lost)}}
-        readable = folder / "readable.jsonl"
-        readable.write_bytes(
-            b"".join(line + b"\n" for line in file.read_bytes().split(b"\n") if _is_mild(line))
-        )
-        lost, more = _lost_by_us(folder, readable)
-        by_datatrove = _lost_by_datatrove(folder, readable, lost)
-        found["fuzz, lost rows, bad bytes and non-objects left out"] = {"datatrove": by_datatrove}
-    return found | {"fuzz, tracebacks": {NOBODY: entry(tracebacks + more)}}
+        all_rows, mild = folder / "all.jsonl", folder / "mild.jsonl"
+        write_broken(all_rows, FUZZ_ROWS, options.pool)
+        lines = all_rows.read_bytes().split(b"\n")
+        mild.write_bytes(b"".join(line + b"\n" for line in lines if _is_mild(line)))
+        for file, what in ((all_rows, "broken rows"), (mild, "rows, all UTF-8, no non-objects")):
+            rows = filled_lines(file)
+            made = ftool(folder, corpus_data(file.name), 1)
+            told = {record["line"] for record in made.rejected()}
+            told |= {row["line"] for split in made.splits().values() for row in split}
+            tracebacks += made.run.output.count("Traceback")
+            peer = _lost_by_datatrove(folder, file, len(rows), len(rows - told))
+            found[f"fuzz, lost of {len(rows):,} {what}"] = {"datatrove": peer}
+    return found | {"fuzz, tracebacks": {NOBODY: entry(tracebacks)}}
 
 
 def _is_mild(line: bytes) -> bool:
@@ -229,15 +232,7 @@ def _is_mild(line: bytes) -> bool:
         return True
 
 
-def _lost_by_us(folder: Path, file: Path) -> tuple[int, int]:
-    made = ftool(folder, corpus_data(file.name), 1)
-    told = {record["line"] for record in made.rejected()}
-    told |= {row["line"] for rows in made.splits().values() for row in rows}
-    return len(filled_lines(file) - told), made.run.output.count("Traceback")
-
-
-def _lost_by_datatrove(folder: Path, file: Path, ours: int) -> dict[str, Any]:
-    rows = len(filled_lines(file))
+def _lost_by_datatrove(folder: Path, file: Path, rows: int, ours: int) -> dict[str, Any]:
     (folder / file.stem).mkdir()
     (folder / file.stem / file.name).write_bytes(file.read_bytes())
     try:

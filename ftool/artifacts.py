@@ -189,8 +189,16 @@ class PreparedDataset:
 
 
 def data_settings(recipe: "Recipe") -> dict[str, Any]:
-    """Return the settings that decide what a prepared dataset holds."""
-    return {"seed": recipe.seed, "data": recipe.data.model_dump(mode="json", exclude={"name"})}
+    """Return the settings that decide what a prepared dataset holds, without absolute paths."""
+    data = recipe.data.model_dump(mode="json", exclude={"name"})
+    for source in data["sources"]:
+        source["path"] = _portable(source["path"])
+    data["decontaminate"] = [_portable(path) for path in data["decontaminate"]]
+    return {"seed": recipe.seed, "data": data}
+
+
+def _portable(path: str) -> str:
+    return Path(path).name if Path(path).is_absolute() else path
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ def prepare(
     overrides: Overrides = None,
     recipe: RecipeOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Try the first 1,000 rows of each source.")
+        bool, typer.Option("--dry-run", help="Try the first 1,000 rows of each file.")
     ] = False,
     explain: Annotated[
         str | None,

@@ -43,6 +43,10 @@ def tokenizer_file(recipe: "Model", folder: Path) -> Path | None:
         found = local / "tokenizer.json"
         return found if found.is_file() else None
     from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
 
-    cached = try_to_load_from_cache(recipe.base, "tokenizer.json", revision=recipe.revision)
+    try:
+        cached = try_to_load_from_cache(recipe.base, "tokenizer.json", revision=recipe.revision)
+    except HFValidationError:  # neither a folder nor a Hub id, which `train` refuses
+        return None
     return Path(cached) if isinstance(cached, str) else None

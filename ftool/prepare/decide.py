@@ -15,7 +15,7 @@ from ftool.prepare.labels import Spellings, drop_undeclared, spell
 from ftool.prepare.near import NO_PAIRS, Pairs
 from ftool.prepare.sample import draw_samples
 from ftool.prepare.sources import Input, input_encoding, read_rows
-from ftool.prepare.split import TRAIN, divide
+from ftool.prepare.split import TRAIN, divide, refuse_empty_train
 from ftool.prepare.table import LOOSE, Table
 from ftool.prepare.words import word_hashes
 
@@ -72,9 +72,10 @@ def decide(
     _decontaminate(table, table.assigned, files, share=0.0)
     draw_samples(table, data.sources, seed=recipe.seed)
     places = divide(table, pairs, recipe)
-    if (places[table.stays] != table.assigned[table.stays]).any():
+    if (table.stays & (table.assigned == LOOSE)).any():
         by_chance = np.where(table.assigned == LOOSE, places, TRAIN)
         _decontaminate(table, by_chance, [], share=OWN_SHARE)
+    refuse_empty_train(table, places, recipe)
     return Decisions(places, spellings, pairs, before.fingerprint if before else None)
 
 

@@ -23,6 +23,7 @@ Source: Brown et al. (2020), Language Models are Few-Shot Learners, appendix C.
 """
 COMMON_ROWS = 3
 """A run in more held-out rows than this is a common phrase, such as a greeting or a footer."""
+_NOTHING = np.zeros(0, np.uint64)
 MOST_BITS = 31
 """Size of the set of held-out runs at most, as a power of two: 256 MiB."""
 
@@ -61,13 +62,14 @@ def shared_runs(
     total = sum(int(lengths.sum()) for _, _, lengths in held_out())
     if not total:
         return Shared(*(np.zeros(0, np.int64) for _ in range(3)))
+    common = _common(next(iter(held_out())))
     seen = _Seen(total)
-    for hashes, _ in _runs(held_out()):
+    for hashes, _ in _runs(held_out(), common):
         seen.add(hashes)
-    hits, rows = _collect(_runs(candidates()), seen)
+    hits, rows = _collect(_runs(candidates(), common), seen)
     wanted = _Seen(len(hits))
     wanted.add(hits)
-    known, owners = _rare(*_collect(_runs(held_out()), wanted))
+    known, owners = _rare(*_collect(_runs(held_out(), common), wanted))
     pairs, runs = np.unique(_joined(hits, rows, known, owners), axis=0, return_counts=True)
     if share and len(pairs):
         enough = runs >= share * _runs_of(held_out(), pairs[:, 1])
@@ -140,7 +142,8 @@ def _joined(hits: "Hashes", rows: "Counts", known: "Hashes", owners: "Counts") -
 def _runs_of(held_out: "Iterable[Block]", twins: "Counts") -> "Counts":
     """Return how many different runs each of the held-out rows has."""
     counts = [
-        np.unique(rows[_once(found, rows)], return_counts=True) for found, rows in _runs(held_out)
+        np.unique(rows[_once(found, rows)], return_counts=True)
+        for found, rows in _runs(held_out, _NOTHING)
     ]
     rows = np.concatenate([rows for rows, _ in counts])
     runs = np.concatenate([runs for _, runs in counts])
@@ -148,11 +151,26 @@ def _runs_of(held_out: "Iterable[Block]", twins: "Counts") -> "Counts":
     return runs[order[np.searchsorted(rows[order], twins)]]
 
 
-def _runs(blocks: "Iterable[Block]") -> "Iterator[tuple[Hashes, Counts]]":
-    """Yield the runs of blocks with the rows that they stand in."""
+def _common(block: "Block") -> "Hashes":
+    """Return common phrases, sorted: those that are common among some of the held-out rows already.
+
+    Left out from the beginning, since almost every row may have them.
+    """
+    hashes, rows = next(_runs([block], _NOTHING))
+    known, counts = np.unique(hashes[_once(hashes, rows)], return_counts=True)
+    return known[counts > COMMON_ROWS]
+
+
+def _runs(blocks: "Iterable[Block]", ignored: "Hashes") -> "Iterator[tuple[Hashes, Counts]]":
+    """Yield the runs of blocks with the rows that they stand in, but for some (sorted)."""
     for rows, words, lengths in blocks:
         hashes, counts = n_grams(words, lengths, RUN_WORDS)
-        yield hashes, np.repeat(rows, counts)
+        of_rows = np.repeat(rows, counts)
+        if len(ignored):
+            places = np.minimum(np.searchsorted(ignored, hashes), len(ignored) - 1)
+            other = ignored[places] != hashes
+            hashes, of_rows = hashes[other], of_rows[other]
+        yield hashes, of_rows
 
 
 def _rare(hashes: "Hashes", owners: "Counts") -> "tuple[Hashes, Counts]":

@@ -70,7 +70,8 @@ def find_near(table: Table, threshold: float, on_progress: OnProgress) -> Pairs:
             yield keys
             on_progress("comparing", number, bands)
 
-    return similar_pairs(told(), precedence(table), table.take_words, threshold)
+    lengths = table.numbers("lengths") if table.shards else np.zeros(0, np.int64)
+    return similar_pairs(told(), precedence(table), lengths, table.take_words, threshold)
 
 
 def drop_near(table: Table, pairs: Pairs, *, exact: bool) -> None:
@@ -86,20 +87,19 @@ def drop_near(table: Table, pairs: Pairs, *, exact: bool) -> None:
     """
     ranks = precedence(table)
     gone = ~table.stays
-    twins: dict[int, int] = {}
-    values: dict[int, float] = {}
+    twins = np.full(len(table), -1)
+    values = np.zeros(len(table), np.float32)
     order = np.lexsort((ranks[pairs.first], ranks[pairs.second]))
     alike = (table.content[pairs.first] == table.content[pairs.second]).all(axis=1)
     usable = ~table.held_out[pairs.second] & (exact | ~alike)
-    for pair in order[usable[order]].tolist():
-        first, second = int(pairs.first[pair]), int(pairs.second[pair])
+    for pair in order[usable[order]]:
+        first, second = pairs.first[pair], pairs.second[pair]
         if not gone[first] and not gone[second]:
             gone[second] = True
             twins[second] = first
-            values[second] = float(pairs.similarity[pair])
-    rows = np.fromiter(twins, np.int64, len(twins))
-    of_rows = np.fromiter(twins.values(), np.int64, len(twins))
-    similarity = np.fromiter(values.values(), np.float64, len(twins))
+            values[second] = pairs.similarity[pair]
+    rows = np.flatnonzero(twins >= 0)
+    of_rows = twins[rows]
     for split, name in (
         ("test", "leaks_into_test"),
         ("validation", "leaks_into_validation"),
@@ -108,4 +108,4 @@ def drop_near(table: Table, pairs: Pairs, *, exact: bool) -> None:
         is_of = (
             table.assigned[of_rows] == SPLITS.index(split) if split else ~table.held_out[of_rows]
         )
-        table.reject(rows[is_of], name, twin=of_rows[is_of], value=similarity[is_of])
+        table.reject(rows[is_of], name, twin=of_rows[is_of], value=values[rows[is_of]])

@@ -127,7 +127,7 @@ def _label_notes(
 def _leak_notes(table: Table, places: "NDArray[np.int8]") -> list[str]:
     """Tell of what assigned sources share, since their rows stay where they are."""
     validation, test = (
-        np.flatnonzero(table.stays & (places == SPLITS.index(split)))
+        np.flatnonzero(table.stays & table.held_out & (places == SPLITS.index(split)))
         for split in ("validation", "test")
     )
     found = []

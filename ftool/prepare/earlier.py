@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pyarrow import ArrowException, parquet
 
-from ftool.artifacts import PreparedDataset
+from ftool.artifacts import MANIFEST, OnNote, PreparedDataset, data_settings
 from ftool.errors import FtoolError
 from ftool.example import SPLITS, example_from_record
 from ftool.prepare.keys import keys_of
@@ -35,21 +35,30 @@ class Earlier:
         return np.where(self.keys[places] == keys, self.splits[places], LOOSE).astype(np.int8)
 
 
-def read_earlier(target: Path, recipe: "Recipe") -> Earlier | None:
-    """Return where the dataset at a place put its rows; None where it was split by other rules."""
+def read_earlier(target: Path, recipe: "Recipe", on_note: OnNote) -> Earlier | None:
+    """Return where the dataset at a place put its rows; None where there is none to continue.
+
+    Args:
+        target: the place of the dataset.
+        recipe: of what is prepared now.
+        on_note: told why rows are divided anew.
+    """
+    if not (target / MANIFEST).is_file():
+        return None
     try:
         dataset = PreparedDataset.open(target)
-        manifest = dataset.manifest()
-        if _rules(manifest["recipe"]) != _rules(_settings(recipe)):
+        if _rules(dataset.manifest()["recipe"]) != _rules(data_settings(recipe)):
+            on_note(f"rows are divided anew: seed, data.kind or data.split of {target} are others")
             return None
-        found = [(unit, split) for split in range(len(SPLITS)) for unit in _units(target, split)]
+        units = [
+            np.frombuffer(b"".join(_units(target, split)), np.uint64)
+            for split in range(len(SPLITS))
+        ]
     except (FtoolError, ArrowException, OSError, KeyError, ValueError):
-        return None  # what cannot be read is prepared anew, not continued
-    if not found:
+        on_note(f"rows are divided anew: {target} cannot be read")
         return None
-    keys = np.frombuffer(b"".join(unit[:8] for unit, _ in found), np.uint64)
-    splits = np.array([split for _, split in found], np.int8)
-    return _latest(dataset.fingerprint, keys, splits)
+    splits = np.repeat(np.arange(len(SPLITS), dtype=np.int8), [len(found) for found in units])
+    return _latest(dataset.fingerprint, np.concatenate(units), splits) if len(splits) else None
 
 
 def _latest(fingerprint: str, keys: "Hashes", splits: "NDArray[np.int8]") -> Earlier:
@@ -61,10 +70,6 @@ def _latest(fingerprint: str, keys: "Hashes", splits: "NDArray[np.int8]") -> Ear
     return Earlier(fingerprint, keys[is_first], splits[is_first])
 
 
-def _settings(recipe: "Recipe") -> dict[str, Any]:
-    return {"seed": recipe.seed, "data": recipe.data.model_dump(mode="json")}
-
-
 def _rules(settings: dict[str, Any]) -> list[Any]:
     return [settings["seed"], settings["data"]["split"], settings["data"]["kind"]]
 
@@ -73,4 +78,4 @@ def _units(target: Path, split: int) -> Iterator[bytes]:
     for file in sorted((target / SPLITS[split]).glob("*.parquet")):
         for batch in parquet.ParquetFile(file).iter_batches(batch_size=10_000):
             for record in batch.to_pylist():
-                yield keys_of(example_from_record(record))[1]
+                yield keys_of(example_from_record(record)).unit[:8]

@@ -1,6 +1,6 @@
 """Every decision about one row, told one after the other."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -61,11 +61,12 @@ def explain(recipe: "Recipe", place: str, *, output: Path = Path("data")) -> Exp
 
 
 def _find(recipe: "Recipe", place: str) -> tuple[Input, Row]:
-    name, _, number = place.rpartition(":")
-    if not name or not number.isdigit():
+    name, _, number = place.partition("#")[0].rpartition(":")
+    if not name or not number.isdecimal():
         raise DataError(f"--explain: `{place}` is not FILE:LINE", hint="such as tickets.csv:12")
     inputs = find_inputs(recipe.folder, recipe.data.sources, ignore_note)
-    named = [i for i in inputs if i.shown == name or i.shown.endswith(f"/{name}")]
+    named = [found for found in inputs if found.shown == name]
+    named = named or [found for found in inputs if found.shown.endswith(f"/{name}")]
     if not named:
         near = did_you_mean(name, [found.shown for found in inputs])
         raise DataError(f"--explain: no source of the recipe is {name}{near}")
@@ -100,7 +101,7 @@ def _of_row(recipe: "Recipe", found: Input, row: Row) -> tuple[list[Step], Examp
         Step("clean", _cleaning(raw, recipe)),
         *_personal(personal, data.clean.personal_data, held_out=held_out),
         *(Step(*check) for check in checks(example, data, held_out=held_out)),
-        *_tokens(recipe, example),
+        *_tokens(recipe, example, held_out=held_out),
     ]
     passes = all(step.passes is not False for step in steps)
     return steps, example if passes else None
@@ -126,9 +127,8 @@ def _cleaning(raw: Example, recipe: "Recipe") -> str:
     return f"changed by {', '.join(changed)}" if changed else "nothing to change but white space"
 
 
-def _personal(found: object, mode: str, *, held_out: bool) -> Iterator[Step]:
-    counts = dict(found) if isinstance(found, dict) else {}
-    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(counts.items()))
+def _personal(found: Mapping[str, int], mode: str, *, held_out: bool) -> Iterator[Step]:
+    listed = ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
     if mode == "keep":
         yield Step("personal_data", "not looked for")
     elif mode == "drop":
@@ -137,11 +137,13 @@ def _personal(found: object, mode: str, *, held_out: bool) -> Iterator[Step]:
         yield Step("personal_data", f"masked: {listed}" if listed else "none found")
 
 
-def _tokens(recipe: "Recipe", example: Example) -> Iterator[Step]:
+def _tokens(recipe: "Recipe", example: Example, *, held_out: bool) -> Iterator[Step]:
     count, most = token_counter(recipe), recipe.data.filter.max_tokens
     if count is not None and most is not None:
         tokens = count(example)
-        yield Step("too_many_tokens", f"{tokens:,} tokens; at most {most:,}", tokens <= most)
+        yield Step(
+            "too_many_tokens", f"{tokens:,} tokens; at most {most:,}", tokens <= most or held_out
+        )
 
 
 def _outcome(folder: Path, shown: str, line: int) -> Step:

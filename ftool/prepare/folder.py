@@ -97,6 +97,7 @@ def work_folder(target: Path, key: str, *, fresh: bool = False) -> Path:
     """
     folder = sibling(target, "work")
     if folder.is_dir() and (fresh or _read_key(folder) != key):
+        (folder / "key").unlink(missing_ok=True)  # killed here, what is left counts for nothing
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for left in folder.glob(f"*{PARTIAL}"):
@@ -153,27 +154,24 @@ def write_rejected(folder: Path, table: Table) -> Path:
     """
     path = folder / REJECTED
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    gone = np.flatnonzero(~table.stays)
-    twins = dict(zip(gone.tolist(), table.ids_of(table.twin[gone]), strict=True))
     with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace", newline="\n") as f:
         for number, shard in enumerate(table.shards):
-            for _, line in heapq.merge(shard.refused(), _decided(table, number, twins)):
+            for _, line in heapq.merge(shard.refused(), _decided(table, number)):
                 f.write(line)
     return path
 
 
-def _decided(
-    table: Table, number: int, twins: Mapping[int, str | None]
-) -> Iterator[tuple[int, str]]:
+def _decided(table: Table, number: int) -> Iterator[tuple[int, str]]:
     """Yield place and line of the rows of a shard that were decided against."""
     shard, span = table.shards[number], table.shard_rows(number)
     rows = np.flatnonzero(~table.stays[span])
     if not len(rows):
         return
-    places, lines = (values[rows] for values in shard.numbers("place", "line"))
+    places = shard.numbers("place")[0][rows]
     raws = shard.examples().column("raw").take(rows).to_pylist()
-    for row, place, line, raw in zip(rows + span.start, places, lines, raws, strict=True):
-        twin = twins[int(row)]
+    rows += span.start
+    columns_of_rows = (rows, places, table.line[rows], table.ids_of(table.twin[rows]), raws)
+    for row, place, line, twin, raw in zip(*columns_of_rows, strict=True):
         record = rejected_record(
             shard.about["shown"],
             int(line),

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import xxhash
 
@@ -29,13 +30,21 @@ def _tools(example: Example) -> list[str]:
     return [json.dumps(dict(tool), sort_keys=True) for tool in example.tools]
 
 
-def keys_of(example: Example) -> tuple[bytes, bytes]:
-    """Return the keys of an example's content and of its unit.
+class Keys(NamedTuple):
+    """Equal bytes for examples that belong together.
 
-    Content is equal where one example is enough: with a label the prompt decides, since one prompt
-    has one label; else the whole conversation. A unit is what must not straddle splits: examples
-    of one group or of one prompt, of which the system message and tools are a part.
+    `content`: one of them is enough; with a label the prompt decides, since one prompt has one
+    label, else the whole conversation. `prompt`: they are asked the same (system message and tools
+    are a part of it). `unit`: they are of one group, where they have one, else of one prompt.
     """
+
+    content: bytes
+    prompt: bytes
+    unit: bytes
+
+
+def keys_of(example: Example) -> Keys:
+    """Return the keys of an example."""
     if example.text is not None:
         prompt = _digest([fold(example.text)])
     else:
@@ -43,7 +52,8 @@ def keys_of(example: Example) -> tuple[bytes, bytes]:
     content = prompt
     if example.label is None and example.text is None:
         content = _digest([*_folded(example.messages), *_tools(example)])
-    return content, _digest(["group", example.group]) if example.group else prompt
+    unit = _digest(["group", example.group]) if example.group else prompt
+    return Keys(content, prompt, unit)
 
 
 def compared_text(example: Example) -> str:

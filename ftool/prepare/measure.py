@@ -12,7 +12,7 @@ from ftool.prepare.keys import compared_text
 from ftool.prepare.language import detect_language
 from ftool.prepare.near import Pairs
 from ftool.prepare.table import Table, mixed
-from ftool.prepare.tokens import tokenizer_of
+from ftool.prepare.tokens import TokenCounter, tokenizer_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +55,8 @@ def measure(
 ) -> dict[str, Any]:
     """Return the `statistics` of a manifest: numbers alone, nothing of what a row says."""
     data = recipe.data
-    sample = _sample(table, recipe.seed)
+    counter = tokenizer_of(recipe)
+    sample = _sample(table, recipe.seed) if counter or data.filter.languages else []
     rejected = count_reasons(table)
     kept = int(table.stays.sum())
     characters = table.numbers("characters") if table.shards else np.zeros(0, np.uint32)
@@ -66,7 +67,7 @@ def measure(
             for index, split in enumerate(SPLITS)
             if (table.stays & (places == index)).any()
         },
-        "tokens": _tokens(table, sample, recipe),
+        "tokens": _tokens(table, sample, recipe, counter),
         "languages": _languages(sample) if data.filter.languages else None,
         "turns": _turns(table) if data.kind == "chat" else {},
         "personal_data": _personal_data(table, data),
@@ -103,9 +104,10 @@ def _sample(table: Table, seed: int) -> list[Example]:
     return table.read_examples(np.sort(rows[drawn]))
 
 
-def _tokens(table: Table, sample: Sequence[Example], recipe: "Recipe") -> dict[str, Any] | None:
+def _tokens(
+    table: Table, sample: Sequence[Example], recipe: "Recipe", counter: TokenCounter | None
+) -> dict[str, Any] | None:
     """Return lengths in tokens: of all rows where they were counted, else of the sample."""
-    counter = tokenizer_of(recipe)
     if counter is None or not sample:
         return None
     every = recipe.data.filter.max_tokens is not None

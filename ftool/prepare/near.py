@@ -8,7 +8,6 @@ import numpy as np
 
 from ftool.prepare.words import (
     FEWEST_WORDS,
-    MOST_PAIRS,
     SHINGLE_WORDS,
     blocks,
     jaccard,
@@ -27,11 +26,12 @@ if TYPE_CHECKING:
 
 SHAPES = {0.7: (16, 6), 0.0: (32, 3)}
 """Least similarity looked for -> bands and rows of a band. A pair of similarity s is a candidate
-with probability 1 - (1 - s^rows)^bands: 0.992 at 0.8 and 0.9995 at 0.85 with the first, 0.986 at
-0.5 with the second."""
+with probability 1 - (1 - s^rows)^bands: 0.992 at 0.8 (0.865 at 0.7) with the first, 0.986 at 0.5
+with the second."""
 HASHES = 96
 _BLOCK_SHINGLES = 1 << 18
-_PAIRS_AT_ONCE = 1 << 17
+_WORDS_AT_ONCE = 1 << 23
+"""Words that are compared at once: a bound on memory, and far fewer pairs than `jaccard` takes."""
 _NO_BAND = np.uint64(0)
 
 
@@ -104,16 +104,21 @@ NO_PAIRS = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 
 def similar_pairs(
-    band_keys: "Iterable[Hashes]", precedence: "Counts", take_words: "TakeWords", threshold: float
+    band_keys: "Iterable[Hashes]",
+    precedence: "Counts",
+    lengths: "Counts",
+    take_words: "TakeWords",
+    threshold: float,
 ) -> Pairs:
     """Return the pairs of rows that are at least that similar.
 
-    Within a bucket every row is compared with the first and with its neighbour, which is enough
-    to find a row that is kept and that it repeats, without comparing all with all.
+    Within a bucket every row is compared with the first and with its neighbour, not all with all;
+    over all bands that finds nearly every row that is like another.
 
     Args:
         band_keys: for each band one key per row; 0 joins nothing.
         precedence: rank of each row; of a pair, the row of the lower rank comes first.
+        lengths: words of each row.
         take_words: gives the words of rows.
         threshold: least exact Jaccard similarity.
     """
@@ -122,7 +127,7 @@ def similar_pairs(
     for keys in band_keys:
         found = np.union1d(found, _candidates(keys, precedence, rows))
     first, second = (part.astype(np.int64) for part in np.divmod(found, np.uint64(max(rows, 1))))
-    return _verified(first, second, take_words, threshold)
+    return _verified(first, second, lengths, take_words, threshold)
 
 
 def _candidates(keys: "Hashes", precedence: "Counts", rows: int) -> "NDArray[np.uint64]":
@@ -140,13 +145,16 @@ def _candidates(keys: "Hashes", precedence: "Counts", rows: int) -> "NDArray[np.
 
 
 def _verified(
-    first: "Counts", second: "Counts", take_words: "TakeWords", threshold: float
+    first: "Counts",
+    second: "Counts",
+    lengths: "Counts",
+    take_words: "TakeWords",
+    threshold: float,
 ) -> Pairs:
     """Keep the pairs whose exact similarity reaches the threshold."""
     kept: list[Pairs] = [Pairs(first[:0], second[:0], np.zeros(0))]
-    step = min(MOST_PAIRS, _PAIRS_AT_ONCE)
-    for start in range(0, len(first), step):
-        pair = first[start : start + step], second[start : start + step]
+    for part in blocks(lengths[first] + lengths[second], _WORDS_AT_ONCE):
+        pair = first[part], second[part]
         rows, places = np.unique(np.concatenate(pair), return_inverse=True)
         shingles, counts = n_grams(*take_words(rows), SHINGLE_WORDS)
         sides = np.split(places, 2)

@@ -99,16 +99,18 @@ def prepare(
             on_note(f"{target} is up to date")
             return PreparedDataset.open(target)
         work = folder.work_folder(target, task.work_key, fresh=fresh or first is not None)
-        shards = _gather(recipe, task, work, workers, first, on_progress, on_note)
-        table = read_table(shards, recipe.data.sources)
-        _refuse_rejected(recipe, table, target)
-        before = None if fresh or first is not None else read_earlier(target, recipe)
-        decisions = decide(table, recipe, inputs.against, before, on_progress)
-        manifest = _write(recipe, task, table, decisions, target, on_progress)
-        for sentence in describe.notes(manifest, table, decisions.places):
-            on_note(sentence)
-        if first is not None:
-            shutil.rmtree(work)  # of no use to another call, and as private as the raw data
+        try:
+            shards = _gather(recipe, task, work, workers, first, on_progress, on_note)
+            table = read_table(shards, recipe.data.sources)
+            _refuse_rejected(recipe, table, target)
+            before = None if fresh or first is not None else read_earlier(target, recipe, on_note)
+            decisions = decide(table, recipe, inputs.against, before, on_progress)
+            manifest = _write(recipe, task, table, decisions, target, on_progress)
+            for sentence in describe.notes(manifest, table, decisions.places):
+                on_note(sentence)
+        finally:
+            if first is not None:
+                shutil.rmtree(work)  # of no use to another call, and as private as the raw data
     return PreparedDataset.open(target)
 
 
@@ -147,6 +149,7 @@ def _describe(recipe: "Recipe", inputs: Inputs) -> Task:
     against = [describe_input(found) for found in inputs.against]
     settings = data_settings(recipe)
     settings["data"]["sources"] = _without(settings["data"]["sources"], {"path"})
+    del settings["data"]["decontaminate"]  # what is in the files counts, not where they lie
     origins = [found.origin for found in inputs.sources]
     about = [origins, described, _tokenizer(recipe), SCHEMA, ftool_version()]
     return Task(

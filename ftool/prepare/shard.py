@@ -23,7 +23,8 @@ from ftool.prepare.words import word_hashes
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ABOUT, EXAMPLES, NUMBERS, REJECTED = "about.json", "examples.arrow", "numbers.npz", "rejected.jsonl"
+ABOUT, EXAMPLES, REJECTED = "about.json", "examples.arrow", "rejected.jsonl"
+NUMBERS, WORDS = "numbers.npz", "words.npy"
 PARTIAL = ".partial"
 MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
 
@@ -94,7 +95,9 @@ class ShardWriter:
         partial.mkdir(parents=True)
         self._write_examples(partial / EXAMPLES)
         labels = sorted({example.label for example in self.examples if example.label is not None})
-        np.savez(partial / NUMBERS, **self._numbers(labels))  # type: ignore[arg-type]
+        numbers = self._numbers(labels)
+        np.save(partial / WORDS, numbers.pop("words"))
+        np.savez(partial / NUMBERS, **numbers)  # type: ignore[arg-type]
         _write_refused(partial / REJECTED, self.refused)
         content = {
             "rows": rows,
@@ -125,9 +128,12 @@ class ShardWriter:
         lengths = np.array([len(found) for found in hashes], np.int64)
         words = np.frombuffer(b"".join(found.tobytes() for found in hashes), np.uint32)
         numbers: dict[str, NDArray[Any]] = {
-            "content": _keys([content for content, _ in keys]),
-            "unit": _keys([unit for _, unit in keys]),
-            "label": np.array([codes.get(e.label or "", -1) for e in examples], np.int32),
+            "content": _keys([found.content for found in keys]),
+            "prompt": _keys([found.prompt for found in keys])[:, 0],
+            "unit": _keys([found.unit for found in keys]),
+            "label": np.array(
+                [-1 if e.label is None else codes[e.label] for e in examples], np.int32
+            ),
             "line": np.array([example.line for example in examples], np.int64),
             "place": np.array(self.places, np.int32),
             "characters": np.array([_characters(example) for example in examples], np.uint32),
@@ -229,6 +235,10 @@ class Shard:
         """Return arrays of numbers, one entry per example."""
         with np.load(self.path / NUMBERS) as stored:
             return tuple(stored[name] for name in names)
+
+    def words(self) -> "NDArray[np.uint32]":
+        """Return the words of all examples; only those that are looked at are read."""
+        return np.load(self.path / WORDS, mmap_mode="r")  # type: ignore[no-any-return]
 
     def examples(self) -> pyarrow.Table:
         """Return the examples, with the raw row of each."""

@@ -244,7 +244,7 @@ def read_rows(found: Input, encoding: str) -> Iterator[Row]:
 
 def no_rows(found: Input) -> DataError:
     """Return what to say of an input without rows."""
-    return DataError(f"{found.shown} has no rows", hint="remove it from `data.sources`")
+    return DataError(f"{found.shown} has no rows", hint="remove it from the recipe")
 
 
 @contextmanager

@@ -13,7 +13,7 @@ from ftool.prepare.table import LOOSE, Table, mixed
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ftool.prepare.words import Counts
+    from ftool.prepare.words import Counts, Hashes
     from ftool.recipe.schema import Recipe
 
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
@@ -31,12 +31,10 @@ def divide(table: Table, pairs: Pairs, recipe: "Recipe") -> "NDArray[np.int8]":
         table: of all rows; those that now turn out to leak are rejected.
         pairs: of similar rows.
         recipe: ratios, seed and assigned sources.
-
-    Raises:
-        DataError: nothing is left for train.
     """
     units = _units(table, pairs)
-    own = np.where(table.assigned == LOOSE, table.earlier, LOOSE)
+    in_train = np.where(table.assigned == TRAIN, TRAIN, LOOSE)
+    own = np.where(table.assigned == LOOSE, table.earlier, in_train)
     fixed = _of_units(units, own, table.stays & (own != LOOSE))
     given = _of_units(units, table.assigned, table.stays & table.held_out)
     moves = (own != LOOSE) & (own < fixed[units])
@@ -47,16 +45,14 @@ def divide(table: Table, pairs: Pairs, recipe: "Recipe") -> "NDArray[np.int8]":
     loose = np.flatnonzero(table.stays & (table.assigned == LOOSE))
     if len(loose):
         places[loose] = _place(table, units[loose], loose, recipe, fixed)
-    _refuse_empty_train(table, places, recipe)
     return places
 
 
 def _units(table: Table, pairs: Pairs) -> "Counts":
     """Return the number of each row's unit."""
-    order = np.lexsort((table.unit[:, 1], table.unit[:, 0]))
-    same = (table.unit[order[1:]] == table.unit[order[:-1]]).all(axis=1)
-    first = np.concatenate([order[:-1][same], pairs.first])
-    second = np.concatenate([order[1:][same], pairs.second])
+    links_of = [(pairs.first, pairs.second), *map(_neighbours, (table.unit[:, 0], table.prompt))]
+    first = np.concatenate([first for first, _ in links_of])
+    second = np.concatenate([second for _, second in links_of])
     if not len(first):
         return np.arange(len(table))
     from scipy.sparse import coo_matrix
@@ -65,6 +61,13 @@ def _units(table: Table, pairs: Pairs) -> "Counts":
     size = (len(table), len(table))
     links = coo_matrix((np.ones(len(first), np.int8), (first, second)), shape=size)
     return np.asarray(connected_components(links, directed=False)[1], np.int64)
+
+
+def _neighbours(keys: "Hashes") -> "tuple[Counts, Counts]":
+    """Return rows of equal keys, each with the next one."""
+    order = np.argsort(keys, kind="stable")
+    same = keys[order[1:]] == keys[order[:-1]]
+    return order[:-1][same], order[1:][same]
 
 
 def _of_units(
@@ -129,7 +132,7 @@ def _fill(
         split: ceil(len(units) * ratio) - int((chosen[units] == split).sum())
         for split, ratio in ratios.items()
     }
-    free = units[chosen[units] == LOOSE].tolist()
+    free = units[chosen[units] == LOOSE]
     in_train = bool((chosen[units] == TRAIN).any())
     for place, unit in enumerate(free):
         size = int(sizes[unit])
@@ -159,15 +162,22 @@ def _ratios(recipe: "Recipe") -> dict[int, float]:
 
 def _majority(units: "Counts", labels: "NDArray[np.int32]", count: int) -> "NDArray[np.int32]":
     """Return the most frequent label of each unit; of equals the first."""
-    pairs, times = np.unique(np.stack([units, labels], axis=1), axis=0, return_counts=True)
-    order = np.lexsort((pairs[:, 1], -times, pairs[:, 0]))
-    found, first = np.unique(pairs[order, 0], return_index=True)
+    size = int(labels.max(initial=0)) + 2
+    pairs, times = np.unique(units * size + labels + 1, return_counts=True)
+    of_unit, label = np.divmod(pairs, size)
+    order = np.lexsort((label, -times, of_unit))
+    found, first = np.unique(of_unit[order], return_index=True)
     majority = np.zeros(count, np.int32)
-    majority[found] = pairs[order[first], 1]
+    majority[found] = label[order[first]] - 1
     return majority
 
 
-def _refuse_empty_train(table: Table, places: "NDArray[np.int8]", recipe: "Recipe") -> None:
+def refuse_empty_train(table: Table, places: "NDArray[np.int8]", recipe: "Recipe") -> None:
+    """Refuse data of which nothing is left to learn from.
+
+    Raises:
+        DataError: sources feed train, and none of their rows is in it.
+    """
     feeds_train = any(source.split in (None, "train") for source in recipe.data.sources)
     kept = places[table.stays]
     if not feeds_train or (kept == TRAIN).any():

@@ -27,17 +27,19 @@ LOOSE = -1
 class Table:
     """Examples in the order of the sources.
 
-    `content` is equal for exact duplicates, `unit` for what must not straddle splits. `label` is
-    an index of `labels`, which are sorted; -1 where there is none. `assigned` is an index of
-    SPLITS, or LOOSE; `earlier` is where an earlier preparation put the row. A row that goes has a
-    `reason`, an index of `reasons`; 0 means that it stays. `near` is the similarity from which
-    rows are alike, `against` names the files that train must not repeat.
+    `content` is equal for exact duplicates, `prompt` where the same is asked, `unit` for what must
+    not straddle splits. `label` is an index of `labels`, which are sorted; -1 where there is none.
+    `assigned` is an index of SPLITS, or LOOSE; `earlier` is where an earlier preparation put the
+    row. A row that goes has a `reason`, an index of `reasons`; 0 means that it stays. `near` is the
+    similarity from which rows are alike, `against` names the files that train must not repeat.
     """
 
     shards: Sequence[Shard]
     starts: "Counts"
     content: "Hashes"
+    prompt: "Hashes"
     unit: "Hashes"
+    line: "Counts"
     label: "NDArray[np.int32]"
     labels: list[str]
     origin: "NDArray[np.int16]"
@@ -115,9 +117,9 @@ class Table:
             self.shards, self.starts, pairwise(cuts), strict=True
         ):
             if first < last:
-                flat, counts = shard.numbers("words", "lengths")
+                (counts,) = shard.numbers("lengths")
                 wanted = rows[first:last] - start
-                words.append(flat[take_parts(counts, wanted)])
+                words.append(shard.words()[take_parts(counts, wanted)])
                 lengths.append(counts[wanted])
         return np.concatenate(words), np.concatenate(lengths)
 
@@ -140,7 +142,7 @@ class Table:
     def ids_of(self, rows: "Counts") -> list[str | None]:
         """Return the ids of rows; of a number below -1 the name of a file in `against`."""
         numbers = np.searchsorted(self.starts, np.maximum(rows, 0), side="right") - 1
-        lines = self.numbers("line")[np.maximum(rows, 0)] if len(rows) else rows
+        lines = self.line[np.maximum(rows, 0)] if len(rows) else rows
         found: list[str | None] = []
         for row, number, line in zip(rows.tolist(), numbers, lines, strict=True):
             if row < 0:
@@ -167,12 +169,14 @@ def read_table(shards: Sequence[Shard], sources: "Sequence[Source]") -> Table:
         np.int8,
     )
     origin = np.repeat(origins, counts)
-    keys = [shard.numbers("content", "unit") for shard in shards]
+    keys = [shard.numbers("content", "prompt", "unit", "line") for shard in shards]
     return Table(
         shards=shards,
         starts=starts(counts),
         content=np.concatenate([np.zeros((0, 2), np.uint64), *(pair[0] for pair in keys)]),
-        unit=np.concatenate([np.zeros((0, 2), np.uint64), *(pair[1] for pair in keys)]),
+        prompt=np.concatenate([np.zeros(0, np.uint64), *(found[1] for found in keys)]),
+        unit=np.concatenate([np.zeros((0, 2), np.uint64), *(found[2] for found in keys)]),
+        line=np.concatenate([np.zeros(0, np.int64), *(found[3] for found in keys)]),
         label=np.concatenate(label),
         labels=labels,
         origin=origin,

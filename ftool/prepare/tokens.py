@@ -39,7 +39,15 @@ def _tokenizer(file: Path) -> Any:
 def tokenizer_of(recipe: "Recipe") -> TokenCounter | None:
     """Return what counts tokens, where the base model's tokenizer is on this machine."""
     file = tokenizer_file(recipe.model, recipe.folder)
-    return None if file is None else TokenCounter(file)
+    return TokenCounter(file) if file is not None and _is_readable(file) else None
+
+
+def _is_readable(file: Path) -> bool:
+    try:
+        _tokenizer(file)
+    except Exception:  # the library raises nothing narrower
+        return False
+    return True
 
 
 def token_counter(recipe: "Recipe") -> TokenCounter | None:
@@ -54,6 +62,6 @@ def token_counter(recipe: "Recipe") -> TokenCounter | None:
     if counter is None:
         raise DataError(
             f"data.filter.max_tokens: the tokenizer of {recipe.model.base} is not on this machine",
-            hint="train or chat with the base model once, or use data.filter.max_characters",
+            hint="prepare without it and train once, or use data.filter.max_characters",
         )
     return counter

@@ -54,7 +54,7 @@ class Unit:
         """About how much of its input it is."""
         if isinstance(self.rows, Stretch):
             return self.rows.end - self.rows.start
-        return sum(len(row.raw) + 1 if isinstance(row.raw, str) else 0 for row in self.rows)
+        return sum(map(_size, self.rows))
 
     def read(self) -> Iterator[Row]:
         """Yield the rows."""
@@ -129,9 +129,17 @@ def _batches(rows: Iterator[Row]) -> Iterator[tuple[Row, ...]]:
     characters = 0
     for row in rows:
         batch.append(row)
-        characters += len(row.raw) if isinstance(row.raw, str) else 500
+        characters += _size(row)
         if len(batch) == UNIT_ROWS or characters >= UNIT_CHARACTERS:
             yield tuple(batch)
             batch, characters = [], 0
     if batch:
         yield tuple(batch)
+
+
+def _size(row: Row) -> int:
+    """Return about how many characters a row has."""
+    if isinstance(row.raw, str):
+        return len(row.raw) + 1
+    values = row.raw.values() if isinstance(row.raw, dict) else ()
+    return sum(len(value) if isinstance(value, str) else len(str(value)) for value in values)

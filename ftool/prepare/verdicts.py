@@ -37,7 +37,7 @@ def finding_of(table: "Table", row: int, twin: str | None) -> Finding:
         one = measured == 1
         runs = "a run" if one else f"{measured:g} runs"
         verb = "stands" if one else "stand"
-        return Finding(reason, f"{runs} of {RUN_WORDS} words {verb} in {twin}", measured, 1)
+        return Finding(reason, f"{runs} of {RUN_WORDS} words {verb} in {twin}", measured)
     if reason == "unknown_label":
         return Finding(reason, f"`{label}` is not in `label_names`")
     details = {

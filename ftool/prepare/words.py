@@ -26,8 +26,6 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 _FINAL = np.uint64(0xBF58476D1CE4E5B9)
 _HASH_BITS = 40
 """Bits of a shingle that are compared: two of a pair's few hundred are alike once in 10^7."""
-MOST_PAIRS = 1 << (63 - _HASH_BITS)
-"""Pairs that `jaccard` compares at once, at most."""
 
 
 class _Vocabulary(dict[str, int]):
@@ -122,7 +120,7 @@ def jaccard(
 
     Args:
         first: shingles of the first text of every pair, and how many each has.
-        second: the same of the second texts.
+        second: the same of the second texts; at most 2^23 pairs.
     """
     pairs = len(first[1])
     packed = np.concatenate([_packed(*first, side=0), _packed(*second, side=1)])

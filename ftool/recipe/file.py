@@ -96,6 +96,9 @@ def recipe_for_file(
     if like is not None:
         values = like.model_dump(mode="json", by_alias=True)
         source["columns"] = values["data"]["sources"][0]["columns"]
+        # What concerns train alone does not concern rows that are scored.
+        values["data"]["decontaminate"] = []
+        values["data"]["filter"]["max_tokens"] = None
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", file.name.partition(".")[0]).strip("-") or "file"
     values["data"] |= {"name": f"{stem[:80]}-{split}", "sources": [source]}
     if label_names:

@@ -223,11 +223,12 @@ def _decode(ids: tuple[int, ...], tokenizer: Any) -> str:
 
 def _wrong_beginning(example: Example, encoded: EncodedExample, tokenizer: Any) -> str:
     """Return how the learned tokens begin where that is not the answer, else nothing."""
-    answer = next(
+    answers = (
         message.content.strip()
         for index, message in enumerate(example.messages)
         if index and message.role == "assistant"
     )
+    answer = next(answers, "")
     # A tokenizer may normalize text, so both have gone through it.
     ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"])
     learned = next(piece.text for piece in pieces_of(encoded, tokenizer) if piece.learned)

@@ -33,6 +33,7 @@ def placed(folder: Path, *rows: tuple[str, str | None, str | None, int]) -> tupl
     """Return a table of rows (prompt, label, group, split) and where each is."""
     table = table_of(folder, [row(text, label, group=group) for text, label, group, _ in rows])
     places: NDArray[np.int8] = np.array([split for *_, split in rows], np.int8)
+    table.assigned = places
     return table, places
 
 

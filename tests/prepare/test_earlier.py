@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from prepare_files import recipe_for, write_csv
 
-from ftool.artifacts import MANIFEST, PreparedDataset, read_json, read_jsonl, write_json
+from ftool.artifacts import (
+    MANIFEST,
+    PreparedDataset,
+    ignore_note,
+    read_json,
+    read_jsonl,
+    write_json,
+)
 from ftool.example import SPLITS
 from ftool.prepare.earlier import Earlier, read_earlier
 from ftool.prepare.keys import keys_of
@@ -140,11 +147,11 @@ def opened(folder: Path, **data: object) -> tuple[PreparedDataset, Recipe]:
 
 def test_every_row_is_known_again(tmp_path: Path) -> None:
     made, recipe = opened(tmp_path)
-    found = read_earlier(made.path, recipe)
+    found = read_earlier(made.path, recipe, ignore_note)
     assert found is not None
     assert found.fingerprint == made.fingerprint
     for number, split in enumerate(SPLITS):
-        units = [keys_of(example)[1][:8] for example in made.examples(split)]
+        units = [keys_of(example).unit[:8] for example in made.examples(split)]
         assert len(units) == made.count(split)
         assert set(found.of(np.frombuffer(b"".join(units), np.uint64)).tolist()) == {number}
     assert found.of(np.array([0, 5, 2**64 - 1], np.uint64)).tolist() == [LOOSE] * 3
@@ -153,7 +160,7 @@ def test_every_row_is_known_again(tmp_path: Path) -> None:
 def test_other_settings_than_those_of_the_split_do_not_matter(tmp_path: Path) -> None:
     made, _ = opened(tmp_path)
     same = recipe_for(tmp_path, "a.csv", "b.csv", dedup={"near": None}, keep_columns=["text"])
-    assert read_earlier(made.path, same) is not None
+    assert read_earlier(made.path, same, ignore_note) is not None
 
 
 @pytest.mark.parametrize(
@@ -161,12 +168,12 @@ def test_other_settings_than_those_of_the_split_do_not_matter(tmp_path: Path) ->
 )
 def test_other_rules_begin_anew(tmp_path: Path, split: dict[str, object]) -> None:
     made, _ = opened(tmp_path)
-    assert read_earlier(made.path, recipe_for(tmp_path, "a.csv", split=split)) is None
+    assert read_earlier(made.path, recipe_for(tmp_path, "a.csv", split=split), ignore_note) is None
 
 
 def test_another_seed_begins_anew(tmp_path: Path) -> None:
     made, recipe = opened(tmp_path)
-    assert read_earlier(made.path, recipe.model_copy(update={"seed": 99})) is None
+    assert read_earlier(made.path, recipe.model_copy(update={"seed": 99}), ignore_note) is None
 
 
 def test_fresh_forgets(tmp_path: Path) -> None:
@@ -181,15 +188,15 @@ def test_fresh_forgets(tmp_path: Path) -> None:
 
 def test_no_dataset_or_one_that_cannot_be_read(tmp_path: Path) -> None:
     made, recipe = opened(tmp_path)
-    assert read_earlier(tmp_path / "data" / "nothing", recipe) is None
+    assert read_earlier(tmp_path / "data" / "nothing", recipe, ignore_note) is None
     manifest = read_json(made.path / MANIFEST)
     for broken in ({}, {**manifest, "recipe": {}}, {**manifest, "recipe": {"seed": 17}}):
         write_json(made.path / MANIFEST, broken)
-        assert read_earlier(made.path, recipe) is None
+        assert read_earlier(made.path, recipe, ignore_note) is None
     write_json(made.path / MANIFEST, manifest)
-    assert read_earlier(made.path, recipe) is not None
+    assert read_earlier(made.path, recipe, ignore_note) is not None
     next((made.path / "train").glob("*.parquet")).write_bytes(b"PAR1 no more")
-    assert read_earlier(made.path, recipe) is None
+    assert read_earlier(made.path, recipe, ignore_note) is None
 
 
 def test_of_a_unit_in_several_splits_the_last_counts() -> None:

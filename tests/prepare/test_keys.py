@@ -24,7 +24,7 @@ def test_fold_ignores_case_and_white_space() -> None:
 
 
 def test_keys_are_128_bits_that_never_change() -> None:
-    content, unit = keys_of(Example(id="a", text="One  two"))
+    content, _, unit = keys_of(Example(id="a", text="One  two"))
     assert content == unit
     assert content.hex() == "0e8fa0ea5fd6fe4ce8eb1460b6a93ffe"
 
@@ -37,7 +37,7 @@ def test_texts_are_equal_without_case_and_white_space() -> None:
 def test_with_a_label_the_prompt_decides() -> None:
     first, second = asked("Hi  there", "a", label=True), asked("hi there", "b", label=True)
     assert keys_of(first) == keys_of(second)
-    assert keys_of(first)[0] == keys_of(first)[1]
+    assert keys_of(first).content == keys_of(first).unit
 
 
 def test_without_a_label_the_whole_conversation_decides_and_the_prompt_is_the_unit() -> None:
@@ -52,7 +52,7 @@ def test_tools_and_system_message_are_part_of_the_prompt() -> None:
     tools = Example(id="a", messages=plain.messages, tools=({"name": "f"},))
     system = chat(("system", "s"), ("user", "q"), ("assistant", "a"))
     assert len({keys_of(example) for example in (plain, tools, system)}) == 3
-    assert len({keys_of(example)[1] for example in (plain, tools, system)}) == 3
+    assert len({keys_of(example).unit for example in (plain, tools, system)}) == 3
 
 
 def test_tool_calls_count_and_the_order_of_their_keys_does_not() -> None:
@@ -67,11 +67,13 @@ def test_tool_calls_count_and_the_order_of_their_keys_does_not() -> None:
 
 def test_a_group_is_the_unit_where_there_is_one() -> None:
     first, second = asked("hi", "a", group="g"), asked("ho", "b", group="g")
-    assert keys_of(first)[1] == keys_of(second)[1]
-    assert keys_of(first)[0] != keys_of(second)[0]
-    assert keys_of(first)[1] != keys_of(asked("hi", "a", group="h"))[1]
-    assert keys_of(asked("hi", "a", group=""))[1] == keys_of(asked("hi", "a"))[1]
-    assert keys_of(asked("hi", "a", group="hi"))[1] != keys_of(Example(id="a", text="group hi"))[1]
+    assert keys_of(first).unit == keys_of(second).unit
+    assert keys_of(first).content != keys_of(second).content
+    assert keys_of(first).unit != keys_of(asked("hi", "a", group="h")).unit
+    assert keys_of(asked("hi", "a", group="")).unit == keys_of(asked("hi", "a")).unit
+    assert (
+        keys_of(asked("hi", "a", group="hi")).unit != keys_of(Example(id="a", text="group hi")).unit
+    )
 
 
 def test_roles_and_borders_of_messages_count() -> None:
@@ -82,7 +84,7 @@ def test_roles_and_borders_of_messages_count() -> None:
         chat(("system", "a"), ("user", "b"), ("assistant", "c")),
         chat(("user", "a"), ("assistant", "b c")),
     ]
-    assert len({keys_of(part)[0] for part in parts}) == len(parts)
+    assert len({keys_of(part).content for part in parts}) == len(parts)
 
 
 def test_lone_surrogates_have_keys() -> None:
@@ -114,6 +116,6 @@ def test_compared_are_the_words_that_tell_examples_apart() -> None:
 
 def test_an_unanswered_prompt_is_all_there_is() -> None:
     example = chat(("user", json.dumps({"q": 1})))
-    content, unit = keys_of(example)
+    content, _, unit = keys_of(example)
     assert content == unit
     assert compared_text(example) == '{"q": 1}'

@@ -40,7 +40,9 @@ def taker(texts: Texts) -> Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 def pairs_of(texts: Texts, threshold: float, ranks: list[int] | None = None) -> Pairs:
     precedence = np.array(ranks if ranks is not None else range(len(texts)), np.int64)
-    return similar_pairs(bands(*flat(texts), threshold), precedence, taker(texts), threshold)
+    return similar_pairs(
+        bands(*flat(texts), threshold), precedence, flat(texts)[1], taker(texts), threshold
+    )
 
 
 def as_dict(pairs: Pairs) -> dict[tuple[int, int], float]:
@@ -124,7 +126,9 @@ def test_unused_rows_are_in_no_pair() -> None:
     text = list(range(1, 30))
     keys = bands(*flat([text, text, text]), 0.8)
     keys[:, 0] = 0
-    found = as_dict(similar_pairs(keys, np.arange(3), taker([text] * 3), 0.8))
+    found = as_dict(
+        similar_pairs(keys, np.arange(3), np.full(3, len(text)), taker([text] * 3), 0.8)
+    )
     assert found == {(1, 2): 1.0}
 
 
@@ -132,7 +136,7 @@ def test_work_in_pieces_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     texts = [[], [1], *planted(9, 60, 2), []]
     least, found = min_hashes(*flat(texts)), as_dict(pairs_of(texts, 0.8))
     monkeypatch.setattr(near_module, "_BLOCK_SHINGLES", 50)
-    monkeypatch.setattr(near_module, "_PAIRS_AT_ONCE", 7)
+    monkeypatch.setattr(near_module, "_WORDS_AT_ONCE", 70)
     assert (min_hashes(*flat(texts)) == least).all()
     assert as_dict(pairs_of(texts, 0.8)) == found
     assert len(found) > 7
@@ -182,4 +186,4 @@ def test_shape(threshold: float, expected: tuple[int, int]) -> None:
 def test_nothing_to_compare() -> None:
     assert as_dict(pairs_of([], 0.8)) == {}
     assert as_dict(pairs_of([[1, 2, 3, 4]], 0.8)) == {}
-    assert as_dict(similar_pairs([], np.arange(2), taker([[1], [1]]), 0.8)) == {}
+    assert as_dict(similar_pairs([], np.arange(2), np.ones(2, int), taker([[1], [1]]), 0.8)) == {}

@@ -62,14 +62,14 @@ def test_numbers_are_those_of_the_examples(tmp_path: Path) -> None:
     shard = written(tmp_path, CHAT, "chat")
     names = ("content", "unit", "label", "line", "place", "characters", "turns", "tokens")
     content, unit, label, line, place, characters, turns, tokens = shard.numbers(*names)
-    assert [row.tobytes() for row in content] == [keys_of(example)[0] for example in CHAT]
-    assert [row.tobytes() for row in unit] == [keys_of(example)[1] for example in CHAT]
+    assert [row.tobytes() for row in content] == [keys_of(example).content for example in CHAT]
+    assert [row.tobytes() for row in unit] == [keys_of(example).unit for example in CHAT]
     assert shard.about["labels"] == ["k", "l"]
     assert label.tolist() == [1, -1, 0]
     assert (line.tolist(), place.tolist(), tokens.tolist()) == ([1, 2, 4], [0, 1, 2], [0, 1, 2])
     assert characters.tolist() == [8 + 16 + 0 + 2 + 4, 2, 4]
     assert turns.tolist() == [4, 2, 1]
-    words, lengths = shard.numbers("words", "lengths")
+    words, (lengths,) = shard.words(), shard.numbers("lengths")
     expected = [word_hashes(compared_text(example)) for example in CHAT]
     assert lengths.tolist() == [len(found) for found in expected]
     assert np.array_equal(words, np.concatenate(expected))

@@ -12,7 +12,7 @@ from prepare_tables import Given, reasons_of, row, table_of
 from ftool.errors import DataError
 from ftool.example import SPLITS
 from ftool.prepare.near import NO_PAIRS, Pairs
-from ftool.prepare.split import TEST, TRAIN, VALIDATION, divide
+from ftool.prepare.split import TEST, TRAIN, VALIDATION, divide, refuse_empty_train
 from ftool.prepare.table import LOOSE, Table
 from ftool.recipe.schema import Recipe
 
@@ -189,17 +189,21 @@ def test_rows_that_go_are_not_counted(tmp_path: Path) -> None:
     assert sizes(divide(made, NO_PAIRS, recipe())[20:]) == (16, 2, 2)
 
 
+def checked(made: Table, settings: Recipe) -> None:
+    refuse_empty_train(made, divide(made, NO_PAIRS, settings), settings)
+
+
 def test_train_never_ends_empty(tmp_path: Path) -> None:
     one = [row("a")]
     loose = table(tmp_path / "1", one)
     assert sizes(divide(loose, NO_PAIRS, recipe(validation=0.4, test=0.5))) == (1, 0, 0)
     beside = table(tmp_path / "2", one, "test", None)
     with pytest.raises(DataError, match=r"the train split is empty \(1 in test\)"):
-        divide(beside, NO_PAIRS, recipe("test", None))
+        checked(beside, recipe("test", None))
     only = table(tmp_path / "3", one, "test")
     assert sizes(divide(only, NO_PAIRS, recipe("test"))) == (0, 0, 1)
     with pytest.raises(DataError, match=r"the train split is empty \(no rows were kept\)"):
-        divide(table(tmp_path / "4", []), NO_PAIRS, recipe())
+        checked(table(tmp_path / "4", []), recipe())
 
 
 def test_all_sources_assigned(tmp_path: Path) -> None:
@@ -285,8 +289,12 @@ def test_no_unit_straddles_and_test_never_moves(
     if not is_first:
         made.earlier[:] = [*earlier, *[TRAIN] * 5]
     places = divide(made, pairs_of(*links), recipe(validation=0.25, test=0.25))
-    units = [("group", g) if g else ("prompt", str(p)) for p, g, _ in drawn]
-    same = [(n, m) for n in range(20) for m in range(n) if units[n] == units[m]]
+    same = [
+        (n, m)
+        for n in range(20)
+        for m in range(n)
+        if drawn[n][0] == drawn[m][0] or (drawn[n][1] and drawn[n][1] == drawn[m][1])
+    ]
     names = components([*links, *same], len(rows))
     leaks = {n for n, why in reasons_of(made).items() if why == "leaks_across_splits"}
     for name in set(names):
@@ -307,3 +315,18 @@ def test_a_row_of_one_unit_with_an_assigned_one_goes(tmp_path: Path) -> None:
     places = divide(made, NO_PAIRS, recipe(None, "test", validation=0))
     assert reasons_of(made) == {1: "leaks_across_splits"}
     assert places[[0, 2, 3]].tolist() == [TEST, TRAIN, TRAIN]
+
+
+def test_rows_of_an_assigned_train_source_keep_their_group_in_train(tmp_path: Path) -> None:
+    rows = [row(f"a{n}", "x", group=f"g{n}") for n in range(20)]
+    rows += [row(f"b{n}", "x", group=f"g{n}", source=1) for n in range(40)]
+    made = table(tmp_path, rows, "train", None)
+    places = divide(made, NO_PAIRS, recipe("train", None))
+    assert (places[20:40] == TRAIN).all() and set(places[40:].tolist()) == {0, 1, 2}
+
+
+def test_one_prompt_in_several_groups_is_one_unit(tmp_path: Path) -> None:
+    rows = [row("same", answer=f"a{n}", group=f"g{n}") for n in range(10)]
+    rows += [row(f"p{n}", answer="a", group=f"h{n}") for n in range(30)]
+    made = table(tmp_path, rows)
+    assert len(set(divide(made, NO_PAIRS, recipe())[:10].tolist())) == 1

@@ -126,7 +126,7 @@ def test_other_inputs_come_in_batches(tmp_path: Path, monkeypatch: pytest.Monkey
     found = divided(tmp_path, "a.csv")
     assert [len(list(unit.read())) for unit in found] == [4, 4, 2]
     assert [row.line for row in rows_of(found)] == list(range(2, 12))
-    monkeypatch.setattr(units, "UNIT_CHARACTERS", 5)
+    monkeypatch.setattr(units, "UNIT_CHARACTERS", 8)
     assert [len(list(unit.read())) for unit in divided(tmp_path, "a.csv")] == [3, 3, 3, 1]
 
 

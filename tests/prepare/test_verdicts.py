@@ -50,7 +50,7 @@ def test_the_threshold_itself_is_told_as_it_was_set(table: Table) -> None:
     [(1, "a run of 13 words stands in 0.csv:2"), (42, "42 runs of 13 words stand in 0.csv:2")],
 )
 def test_runs_of_words(table: Table, runs: int, detail: str) -> None:
-    assert verdict(table, "contaminated", 0, 1, runs) == Finding("contaminated", detail, runs, 1)
+    assert verdict(table, "contaminated", 0, 1, runs) == Finding("contaminated", detail, runs)
 
 
 def test_runs_of_words_in_a_file(table: Table) -> None:
