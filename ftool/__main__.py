@@ -48,7 +48,7 @@ def _of_the_disk(error: OSError) -> FtoolError | None:
 
 
 def _interrupted() -> int:
-    typer.echo("interrupted", err=True)
+    typer.echo("interrupted; the same command does the rest", err=True)
     return INTERRUPTED
 
 

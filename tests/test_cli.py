@@ -385,7 +385,7 @@ def test_ctrl_c_ends_with_130(stages: Stages, capsys: pytest.CaptureFixture[str]
     stages.error = KeyboardInterrupt()
     assert run(["prepare"]) == 130
     err = capsys.readouterr().err
-    assert err.endswith("interrupted\n")
+    assert err.endswith("interrupted; the same command does the rest\n")
     assert "Traceback" not in err
 
 

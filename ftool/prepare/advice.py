@@ -1,5 +1,6 @@
 """What a person may want to change in a recipe, as lines to write into it."""
 
+import json
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -7,6 +8,7 @@ if TYPE_CHECKING:
     from ftool.recipe.schema import Recipe
 
 FEW_PER_LABEL = 8
+LISTED = 20
 MANY = 0.05
 """Share of the rows from which a reason is worth a word."""
 LOOSER = {
@@ -47,11 +49,11 @@ def _labels(recipe: "Recipe", manifest: Mapping[str, Any]) -> Iterator[tuple[str
             "data.split.validation=0.05",
         )
     names = manifest["label_names"]
-    if names and recipe.data.label_names == "auto":
-        listed = ", ".join(f'"{name}"' for name in names[:3])
+    if 0 < len(names) <= LISTED and recipe.data.label_names == "auto":
+        listed = json.dumps(list(names), ensure_ascii=False)
         yield (
             f"the {len(names)} labels are those found; a list refuses new ones",
-            f"data.label_names=[{listed}, ...]",
+            f"data.label_names={listed}",
         )
 
 

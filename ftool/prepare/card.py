@@ -175,7 +175,7 @@ def _personal_data(statistics: Mapping[str, Any]) -> list[str]:
     if not personal["counts"]:
         return ["## Personal data", "None was found."]
     dropped = personal["mode"] == "drop"
-    done = "they were dropped" if dropped else "placeholders stand in its place"
+    done = "they were dropped" if dropped else "placeholders stand in the texts"
     ordered = sorted(personal["counts"].items(), key=lambda item: (-item[1], item[0]))
     body = [(escaped(kind), f"{number:,}") for kind, number in ordered]
     told = f"{personal['rows']:,} rows held personal data or secrets; {done}."

@@ -8,6 +8,7 @@ import numpy as np
 
 from ftool.artifacts import read_jsonl
 from ftool.example import SPLITS
+from ftool.prepare.redact import find_personal_data
 from ftool.prepare.table import Table
 
 if TYPE_CHECKING:
@@ -92,6 +93,8 @@ def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]")
         *_row_notes(manifest),
         *_label_notes(manifest["label_names"], manifest["label_counts"], manifest["rows"]["kept"]),
         *_leak_notes(table, places),
+        *_split_notes(manifest),
+        *_personal_labels(manifest["label_names"]),
     ]
 
 
@@ -135,6 +138,24 @@ def _leak_notes(table: Table, places: "NDArray[np.int8]") -> list[str]:
     if both:
         found.append(f"{both} examples of validation are in test too; assigned rows stay")
     return found
+
+
+def _split_notes(manifest: Mapping[str, Any]) -> list[str]:
+    """Tell where a split that the recipe asks for stayed empty."""
+    data, kept = manifest["recipe"]["data"], manifest["rows"]["kept"]
+    assigned = {source["split"] for source in data["sources"]}
+    return [
+        f"{split} is empty, though data.split.{split} asks for {data['split'][split]:g}: there are"
+        " too few rows of a label, or one group or prompt holds most of them"
+        for split in ("validation", "test")
+        if data["split"][split] and not kept[split] and split not in assigned
+    ]
+
+
+def _personal_labels(names: Sequence[str]) -> list[str]:
+    """Tell of labels that look like personal data, for labels are never masked."""
+    found = sum(bool(find_personal_data(name)) for name in names)
+    return [f"{found} labels look like personal data; labels are not masked"] if found else []
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -70,6 +70,10 @@ def open_text(path: Path, encoding: str) -> TextIO:
 
 def text_of(file: BinaryIO, encoding: str) -> TextIO:
     """Return bytes as text whose undecodable bytes are escaped and whose line ends are kept."""
+    try:
+        b"a".decode(encoding, "ftool.escape")
+    except UnicodeError as error:  # an encoding of names, such as idna, not of files
+        raise LookupError(encoding) from error
     return io.TextIOWrapper(file, encoding, errors="ftool.escape", newline="")
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ftool.artifacts import PreparedDataset, ignore_note, read_jsonl
-from ftool.errors import DataError, FtoolError, did_you_mean
+from ftool.errors import DataError, FtoolError, RecipeError, did_you_mean
 from ftool.example import SPLITS, Example
 from ftool.prepare.clean import CLEANERS, clean
 from ftool.prepare.filters import checks
@@ -49,6 +49,7 @@ def explain(recipe: "Recipe", place: str, *, output: Path = Path("data")) -> Exp
         output: the folder of prepared datasets, which knows what was decided among rows.
 
     Raises:
+        RecipeError: the place is not written FILE:LINE.
         DataError: no source has that file, or it has no row on that line.
     """
     found, row = _find(recipe, place)
@@ -63,10 +64,11 @@ def explain(recipe: "Recipe", place: str, *, output: Path = Path("data")) -> Exp
 def _find(recipe: "Recipe", place: str) -> tuple[Input, Row]:
     name, _, number = place.partition("#")[0].rpartition(":")
     if not name or not number.isdecimal():
-        raise DataError(f"--explain: `{place}` is not FILE:LINE", hint="such as tickets.csv:12")
+        raise RecipeError(f"--explain: `{place}` is not FILE:LINE", hint="such as tickets.csv:12")
     inputs = find_inputs(recipe.folder, recipe.data.sources, ignore_note)
     named = [found for found in inputs if found.shown == name]
     named = named or [found for found in inputs if found.shown.endswith(f"/{name}")]
+    named = named or [f for f in inputs if f.path and f.path.resolve() == Path(name).resolve()]
     if not named:
         near = did_you_mean(name, [found.shown for found in inputs])
         raise DataError(f"--explain: no source of the recipe is {name}{near}")

@@ -94,10 +94,18 @@ def work_folder(target: Path, key: str, *, fresh: bool = False) -> Path:
         target: the place of the dataset.
         key: of the work; shards of the same key are taken up.
         fresh: empty it in any case.
+
+    Raises:
+        DataError: it holds something else.
     """
     folder = sibling(target, "work")
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / "key").is_file():
+        raise DataError(
+            f"{folder} holds files that ftool prepare did not write; nothing was removed",
+            hint="move it away",
+        )
     if folder.is_dir() and (fresh or _read_key(folder) != key):
-        (folder / "key").unlink(missing_ok=True)  # killed here, what is left counts for nothing
+        (folder / "key").write_text("", encoding="utf-8")  # killed here, nothing left counts
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for left in folder.glob(f"*{PARTIAL}"):
@@ -109,7 +117,7 @@ def work_folder(target: Path, key: str, *, fresh: bool = False) -> Path:
 def _read_key(folder: Path) -> str:
     try:
         return (folder / "key").read_text(encoding="utf-8")
-    except OSError:
+    except (OSError, UnicodeDecodeError):
         return ""
 
 

@@ -23,6 +23,7 @@ PAIRS = (
     ("input", "output"),
 )
 TEXTS = ("text", "message", "utterance", "sentence", "query")
+COLUMNS_SHOWN = 20
 LABELS = ("label", "category", "intent", "class")
 
 
@@ -122,7 +123,8 @@ def check_columns(
         near = did_you_mean(missing[0].strip("`"), list(columns))
         raise DataError(
             f"{shown} has no column {', '.join(missing)}{near}\n"
-            f"  its columns: {', '.join(columns)}",
+            f"  its columns: {', '.join(columns[:COLUMNS_SHOWN])}"
+            + (f" and {more} more" if (more := len(columns) - COLUMNS_SHOWN) > 0 else ""),
             hint="correct `columns` of this source in the recipe",
         )
     if not recognised:
@@ -240,6 +242,8 @@ def _messages(values: Mapping[str, Any], shape: Shape, label: str | None) -> lis
 
 
 def _conversation(value: Any) -> list[Message]:
+    if isinstance(value, str) and value.lstrip()[:1] not in {"[", "{", ""}:
+        raise Unusable("not_messages", "the conversation is text, no list of messages")
     if isinstance(value, str):
         value = _parsed(value, "messages")
     if value is None or (isinstance(value, Sequence) and not value):

@@ -6,7 +6,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -131,7 +131,7 @@ def gather(
         for unit in units:
             path = shard_path(folder, unit.number)
             paths.append(path)
-            if path.is_dir():
+            if Shard.is_sound(path):
                 on_shard(Shard.open(path))
             else:
                 yield unit
@@ -173,6 +173,9 @@ def _on_processes(
                 hint="run it again, what is done stays; one process takes least: --workers 1",
             ) from error
         except BaseException:
+            # A part that is worked on counts only as a whole, so nothing is lost by ending it.
+            for child in active_children():
+                child.terminate()
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 

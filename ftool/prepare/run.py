@@ -202,6 +202,9 @@ def _gather(
     total = sum(found["bytes"] for found in task.described)
     if workers is None:
         workers = processors() if total >= BYTES_FOR_PROCESSES and first is None else 1
+    elif workers > processors():
+        on_note(f"{processors()} processes instead of {workers}: one per processor")
+        workers = processors()
     shards = gather(
         units,
         work,

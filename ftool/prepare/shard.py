@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow
+import xxhash
 from pyarrow import ipc
 
 from ftool.artifacts import read_json, write_json
+from ftool.errors import RunError
 from ftool.example import Example, Message
 from ftool.prepare.keys import compared_text, keys_of
 from ftool.prepare.near import bands, shape
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 ABOUT, EXAMPLES, REJECTED = "about.json", "examples.arrow", "rejected.jsonl"
 NUMBERS, WORDS = "numbers.npz", "words.npy"
+FILES = (EXAMPLES, NUMBERS, WORDS, REJECTED)
 PARTIAL = ".partial"
 MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
 
@@ -109,7 +112,8 @@ class ShardWriter:
             "is_table": self.is_table,
             "bands": shape(self.near)[0] if self.near is not None else 0,
         }
-        write_json(partial / ABOUT, {**content, **about})
+        files = {name: _digest(partial / name) for name in FILES}
+        write_json(partial / ABOUT, {**content, **about, "files": files})
         shutil.rmtree(folder, ignore_errors=True)
         partial.rename(folder)
 
@@ -146,6 +150,14 @@ class ShardWriter:
             columns_of_bands = bands(words, lengths, self.near)
             numbers |= {f"band_{band}": column for band, column in enumerate(columns_of_bands)}
         return numbers
+
+
+def _digest(path: Path) -> str:
+    digest = xxhash.xxh3_64()
+    with path.open("rb") as file:
+        while chunk := file.read(2**22):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _keys(digests: Sequence[bytes]) -> "NDArray[np.uint64]":
@@ -230,6 +242,15 @@ class Shard:
     def open(cls, path: Path) -> "Shard":
         """Read what a shard says of itself."""
         return cls(path, read_json(path / ABOUT))
+
+    @classmethod
+    def is_sound(cls, path: Path) -> bool:
+        """Tell whether a shard is there, and as it was written."""
+        try:
+            files = cls.open(path).about["files"]
+            return all(_digest(path / name) == files[name] for name in FILES)
+        except (RunError, OSError, KeyError, TypeError):
+            return False
 
     def numbers(self, *names: str) -> "tuple[NDArray[Any], ...]":
         """Return arrays of numbers, one entry per example."""

@@ -184,7 +184,9 @@ def refuse_empty_train(table: Table, places: "NDArray[np.int8]", recipe: "Recipe
         return
     held_out = {name: int((kept == split).sum()) for split, name in enumerate(SPLITS)}
     found = ", ".join(f"{n} in {name}" for name, n in held_out.items() if n) or "no rows were kept"
-    if "leaks_across_splits" in table.reasons:
+    if {"leaks_into_test", "leaks_into_validation"} & set(table.reasons):
+        found += "; the others stand in an assigned source too, which keeps its rows"
+    elif "leaks_across_splits" in table.reasons:
         found += "; the others went for being of one group, prompt or likeness with these"
     raise DataError(
         f"the train split is empty ({found})",

@@ -14,8 +14,17 @@ from pydantic import (
     model_validator,
 )
 
-Ratio = Annotated[float, Field(ge=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
+
+def _take_no_switch(value: Any) -> Any:
+    """Refuse true and false where a number is meant; Python takes them for 1 and 0."""
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not a switch")
+    return value
+
+
+NUMBER = BeforeValidator(_take_no_switch)
+Ratio = Annotated[float, Field(ge=0, le=1), NUMBER]
+Positive = Annotated[int, Field(gt=0), NUMBER]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
 
@@ -31,7 +40,7 @@ class Block(BaseModel):
 class Span(Block):
     """A stretch of training: `0.25 epochs` or `200 steps`."""
 
-    amount: Annotated[float, Field(gt=0)]
+    amount: Annotated[float, Field(gt=0), NUMBER]
     unit: Literal["epochs", "steps"]
 
     def steps(self, steps_per_epoch: int) -> int:
@@ -134,7 +143,7 @@ class Clean(Block):
 class Filter(Block):
     """Which examples are kept; rows of an assigned validation or test source always are."""
 
-    min_characters: Annotated[int, Field(ge=0)] = 2
+    min_characters: Annotated[int, Field(ge=0), NUMBER] = 2
     """Shortest prompt or text, in characters."""
     max_characters: Positive | None = None
     """Longest example, in characters."""
@@ -157,7 +166,7 @@ class Dedup(Block):
 
     exact: bool = True
     """Remove repeats that differ in case or white space only."""
-    near: Annotated[float, Field(ge=0.5, le=1)] | None = 0.8
+    near: Annotated[float, Field(ge=0.5, le=1), NUMBER] | None = 0.8
     """Jaccard similarity of five-word shingles from which a row repeats another; null keeps it."""
 
 
@@ -208,6 +217,12 @@ class Data(Block):
     max_rejected_ratio: Ratio = 0.5
     """Refuse the data when more than this share of the rows is rejected."""
 
+    @model_validator(mode="after")
+    def _judge_the_quality_of_texts_alone(self) -> "Data":
+        if self.filter.quality and self.kind != "text":
+            raise ValueError("filter.quality is for `kind: text` alone")
+        return self
+
 
 class Lora(Block):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685)."""
@@ -216,9 +231,9 @@ class Lora(Block):
     """Train adapters."""
     r: Positive = 16
     """Rank of the adapters."""
-    alpha: Annotated[float, Field(gt=0)] = 32
+    alpha: Annotated[float, Field(gt=0), NUMBER] = 32
     """Scale: the adapter's output is multiplied by alpha / r."""
-    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    dropout: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.0
     """Dropout in front of the adapters."""
     target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
     """Names of the layers that get an adapter."""
@@ -240,7 +255,7 @@ class Checkpoint(Block):
 
     every: RecipeSpan = Span(amount=0.5, unit="epochs")
     """Distance between checkpoints."""
-    keep: Annotated[int, Field(ge=2)] = 2
+    keep: Annotated[int, Field(ge=2), NUMBER] = 2
     """How many of the newest stay; the best stays besides."""
 
 
@@ -264,25 +279,25 @@ class Train(Block):
         Lora()
     )
     """Adapters (`lora`, also where `kind` is not given) or all weights (`full`)."""
-    epochs: Annotated[float, Field(gt=0)] = 3
+    epochs: Annotated[float, Field(gt=0), NUMBER] = 3
     """Passes over the train split."""
     max_steps: Positive | None = None
     """Stop after that many optimizer steps, whatever `epochs` says."""
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
+    learning_rate: Annotated[float, Field(gt=0), NUMBER] = 2e-4
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls after the warm-up."""
     warmup_ratio: Ratio = 0.03
     """Share of the steps in which the learning rate rises."""
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0), NUMBER] = 0.0
     """AdamW's decay of weight matrices (not of biases and norms)."""
-    max_grad_norm: Annotated[float, Field(gt=0)] | None = 1.0
+    max_grad_norm: Annotated[float, Field(gt=0), NUMBER] | None = 1.0
     """Gradients are scaled down to this norm; null never clips."""
     global_batch_size: Positive = 16
     """Examples per optimizer step, over all devices and micro-batches."""
     batch_size_per_device: Positive | Literal["auto"] = "auto"
     """Examples per micro-batch; `auto` follows from device and lengths."""
-    max_length: Annotated[int, Field(ge=8)] | Literal["auto"] = "auto"
+    max_length: Annotated[int, Field(ge=8), NUMBER] | Literal["auto"] = "auto"
     """Longest example in tokens; `auto` is the model's context."""
     overlong: Literal["reject", "trim_prompt"] = "reject"
     """What becomes of a longer example; a completion is never cut."""
@@ -333,7 +348,7 @@ class Recipe(Block):
 
     name: Name
     """Default name of the run."""
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 17
+    seed: Annotated[int, Field(ge=0, lt=2**32), NUMBER] = 17
     """Seeds the split, the order, the adapters and the dropout."""
     model: Model = Model()
     """The base model."""

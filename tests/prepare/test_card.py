@@ -91,7 +91,7 @@ def test_card_with_statistics() -> None:
         "| at most | 1% | 5% | 25% | half | 75% | 95% | 99% | all |",
         "| characters, train | 5 |  |  | 52 |  | 140 |  | 1,433 |",
         "| tokens of tiny in a sample of 2,000 | 5 |  |  | 52 |  | 140 |  | 1,433 |",
-        "2 rows held personal data or secrets; placeholders stand in its place.",
+        "2 rows held personal data or secrets; placeholders stand in the texts.",
         "| EMAIL | 3 |",
         "| en | 90 | 90% |",
         "4 exact duplicates were removed. 2 near duplicates (similarity 0.8 and above) were"

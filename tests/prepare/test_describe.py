@@ -25,6 +25,7 @@ def manifest(**changed: Any) -> dict[str, Any]:
         "label_names": [],
         "label_counts": {"train": {"a": 1, "b": 1}, "test": {"a": 1}},
         "merged_spellings": {},
+        "recipe": {"data": {"sources": [], "split": {"validation": 0, "test": 0}}},
         **changed,
     }
 
@@ -139,3 +140,11 @@ def test_reasons_and_their_words_agree() -> None:
     composed = {"invalid_tools", "invalid_tool_calls"}
     assert {reason for reason in REASONS if reason not in written} == composed
     assert list(REASONS) == sorted(REASONS)
+
+
+def test_a_split_that_stayed_empty_and_labels_that_are_personal_are_told(tmp_path: Path) -> None:
+    found = placed(tmp_path, ("1", "a", None, 0))
+    asked = {"data": {"sources": [{"split": None}], "split": {"validation": 0.1, "test": 0.1}}}
+    told = notes(manifest(recipe=asked, label_names=["ann@example.com", "a"]), *found)
+    assert told[-2].startswith("validation is empty, though data.split.validation asks for 0.1")
+    assert told[-1] == "1 labels look like personal data; labels are not masked"

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from prepare_files import recipe_for, write_csv
 
-from ftool.errors import DataError
+from ftool.errors import DataError, RecipeError
 from ftool.prepare.explain import Explanation, explain
 from ftool.prepare.run import prepare
 from ftool.recipe.schema import Recipe
@@ -74,10 +74,15 @@ def test_a_line_inside_a_record_means_that_record(tmp_path: Path) -> None:
     assert explain(recipe_for(tmp_path, "a.csv"), "a.csv:3").place == "a.csv:2"
 
 
+@pytest.mark.parametrize("place", ["a.csv", ":5", "a.csv:-1", "a.csv:1e3"])
+def test_a_place_is_written_as_file_and_line(desk: Recipe, place: str) -> None:
+    with pytest.raises(RecipeError, match="is not FILE:LINE"):
+        explain(desk, place)
+
+
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [
-        ("a.csv", "is not FILE:LINE"),
         ("b.csv:2", "no source of the recipe is b.csv; did you mean `a.csv`?"),
         ("a.csv:99", "a.csv has no row on line 99"),
         ("a.csv:1", "a.csv has no row on line 1"),

@@ -18,7 +18,9 @@ REFUSAL = "As an AI language model, I cannot do that."
 
 
 def data(**settings: Any) -> Data:
-    return Data.model_validate({"sources": [{"path": "a.csv"}], "filter": settings})
+    kind = "text" if settings.get("quality") else "chat"
+    made = {"sources": [{"path": "a.csv"}], "filter": settings, "kind": kind}
+    return Data.model_validate(made)
 
 
 def talk(*contents: str, label: str | None = None, roles: Sequence[Role] = ()) -> Example:

@@ -243,7 +243,7 @@ def test_work_of_the_same_key_is_taken_up(tmp_path: Path) -> None:
     work_folder(target, "two")
     assert names() == ["key"] and (folder / "key").read_text() == "two"
     (folder / "unit-000000").mkdir()
-    (folder / "key").unlink()
+    (folder / "key").write_bytes(b"\xff")
     work_folder(target, "two")
     assert names() == ["key"]
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
@@ -312,3 +312,12 @@ def test_a_link_is_left_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "desk").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(DataError, match="was not written by ftool prepare"):
         refuse_foreign(tmp_path / "desk")
+
+
+def test_a_foreign_work_folder_is_left_alone(tmp_path: Path) -> None:
+    foreign = tmp_path / ".desk.work"
+    foreign.mkdir()
+    (foreign / "mine.txt").write_text("precious")
+    with pytest.raises(DataError, match="did not write"):
+        work_folder(tmp_path / "desk", "one", fresh=True)
+    assert (foreign / "mine.txt").read_text() == "precious"

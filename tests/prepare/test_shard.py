@@ -10,7 +10,7 @@ from ftool.example import Example, Message, example_from_record
 from ftool.prepare.keys import compared_text, keys_of
 from ftool.prepare.near import shape
 from ftool.prepare.rows import Finding, Row
-from ftool.prepare.shard import Shard, ShardWriter, columns, rejected_record
+from ftool.prepare.shard import FILES, Shard, ShardWriter, columns, rejected_record
 from ftool.prepare.words import word_hashes
 
 CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
@@ -163,3 +163,19 @@ def test_the_same_examples_give_the_same_files(tmp_path: Path) -> None:
     one, two = (written(tmp_path / name, CHAT, "chat").path for name in "ab")
     for file in ("about.json", "examples.arrow", "rejected.jsonl"):
         assert (one / file).read_bytes() == (two / file).read_bytes()
+
+
+@pytest.mark.parametrize("name", [*FILES, "about.json"])
+@pytest.mark.parametrize("damage", ["gone", "cut", "changed"])
+def test_a_damaged_shard_is_not_sound(tmp_path: Path, name: str, damage: str) -> None:
+    shard = written(tmp_path / "unit", CHAT, "chat")
+    assert Shard.is_sound(shard.path)
+    file = shard.path / name
+    content = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    elif damage == "cut":
+        file.write_bytes(content[: len(content) // 2])
+    else:
+        file.write_bytes(bytes([*content[:-3], 0xFE, 0xFE, 0xFE]))
+    assert Shard.is_sound(shard.path) == (damage == "cut" and not content)

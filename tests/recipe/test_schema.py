@@ -4,6 +4,8 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from ftool.errors import RecipeError
+from ftool.recipe.file import load_recipe
 from ftool.recipe.schema import Full, Lora, Recipe, Span
 
 
@@ -68,3 +70,27 @@ def test_a_recipe_without_a_file_is_relative_to_the_working_folder() -> None:
 
 def test_validation_is_switched_off_by_null() -> None:
     assert recipe(train={"validate": None}).train.validation is None
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "data.dedup.near=true",
+        "data.filter.max_tokens=true",
+        "data.split.test=true",
+        "train.epochs=true",
+    ],
+)
+def test_a_switch_is_no_number(tmp_path: Path, setting: str) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("name: r\ndata: {sources: [{path: a.csv}]}\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match="a number is needed"):
+        load_recipe(file, [setting])
+
+
+def test_rules_for_web_text_are_refused_for_chats(tmp_path: Path) -> None:
+    file = tmp_path / "r.yaml"
+    file.write_text("name: r\ndata: {sources: [{path: a.csv}]}\n", encoding="utf-8")
+    with pytest.raises(RecipeError, match="`kind: text` alone"):
+        load_recipe(file, ["data.filter.quality=[gopher]"])
+    assert load_recipe(file, ["data.filter.quality=[gopher]", "data.kind=text"])
