@@ -101,10 +101,8 @@ class _Seen:
     def add(self, hashes: "Hashes") -> None:
         """Take hashes into the set."""
         for places in self._places(hashes):
-            ordered = np.unique(places)
-            bits = np.left_shift(1, ordered & np.uint64(7)).astype(np.uint8)
-            bytes_, first = np.unique(ordered >> np.uint64(3), return_index=True)
-            self._bits[bytes_] |= np.bitwise_or.reduceat(bits, first) if len(bits) else bits
+            bits = np.left_shift(1, places & np.uint64(7)).astype(np.uint8)
+            np.bitwise_or.at(self._bits, places >> np.uint64(3), bits)
 
     def has(self, hashes: "Hashes") -> "NDArray[np.bool_]":
         """Tell which hashes may be in the set; those that are, always."""

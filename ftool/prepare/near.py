@@ -10,6 +10,7 @@ from ftool.prepare.words import (
     FEWEST_WORDS,
     SHINGLE_WORDS,
     blocks,
+    distinct,
     jaccard,
     n_grams,
     take_parts,
@@ -125,7 +126,7 @@ def similar_pairs(
     found: NDArray[np.uint64] = np.zeros(0, np.uint64)
     rows = len(precedence)
     for keys in band_keys:
-        found = np.union1d(found, _candidates(keys, precedence, rows))
+        found = distinct(np.concatenate([found, _candidates(keys, precedence, rows)]))
     first, second = (part.astype(np.int64) for part in np.divmod(found, np.uint64(max(rows, 1))))
     return _verified(first, second, lengths, take_words, threshold)
 
@@ -141,7 +142,7 @@ def _candidates(keys: "Hashes", precedence: "Counts", rows: int) -> "NDArray[np.
     follows = np.flatnonzero(~is_first)
     first = np.concatenate([heads[follows], order[follows - 1]]).astype(np.uint64)
     second = np.concatenate([order[follows], order[follows]]).astype(np.uint64)
-    return np.unique(first * np.uint64(rows) + second)
+    return first * np.uint64(rows) + second
 
 
 def _verified(

@@ -124,8 +124,7 @@ def jaccard(
     """
     pairs = len(first[1])
     packed = np.concatenate([_packed(*first, side=0), _packed(*second, side=1)])
-    packed.sort()
-    packed = packed[np.concatenate([[True], packed[1:] != packed[:-1]])] if len(packed) else packed
+    packed = distinct(packed)
     keys = packed >> np.uint64(1)
     in_both = keys[1:][keys[1:] == keys[:-1]] >> np.uint64(_HASH_BITS)
     shared = np.bincount(in_both.astype(np.int64), minlength=pairs)
@@ -139,6 +138,14 @@ def _packed(hashes: "Hashes", counts: "Counts", *, side: int) -> "Hashes":
     owners = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
     kept = hashes >> np.uint64(64 - _HASH_BITS)
     return (owners << np.uint64(_HASH_BITS + 1)) | (kept << np.uint64(1)) | np.uint64(side)
+
+
+def distinct(values: "Hashes") -> "Hashes":
+    """Return the different values, sorted; one sort, several times as fast as numpy's unique."""
+    ordered = np.sort(values)
+    differs = np.ones(len(ordered), bool)
+    differs[1:] = ordered[1:] != ordered[:-1]
+    return ordered[differs]
 
 
 def blocks(counts: "Counts", most: int) -> Iterator[slice]:
