@@ -31,7 +31,7 @@ with probability 1 - (1 - s^rows)^bands: 0.992 at 0.8 (0.865 at 0.7) with the fi
 with the second."""
 HASHES = 96
 _BLOCK_SHINGLES = 1 << 18
-_WORDS_AT_ONCE = 1 << 23
+_WORDS_AT_ONCE = 1 << 21
 """Words that are compared at once: a bound on memory, and far fewer pairs than `jaccard` takes."""
 _NO_BAND = np.uint64(0)
 
