@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftool.artifacts import OnProgress
-from ftool.example import SPLITS
 from ftool.prepare.decontaminate import OWN_SHARE, shared_runs
 from ftool.prepare.dedup import drop_exact, drop_near, find_near
 from ftool.prepare.earlier import Earlier
@@ -17,7 +16,7 @@ from ftool.prepare.sample import draw_samples
 from ftool.prepare.sources import Input, input_encoding, read_rows
 from ftool.prepare.split import TRAIN, divide, refuse_empty_train
 from ftool.prepare.table import LOOSE, Table
-from ftool.prepare.words import word_hashes
+from ftool.prepare.words import flat_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -84,10 +83,10 @@ def _decontaminate(
 ) -> None:
     """Reject rows that share runs of words with rows held out, or with files."""
     stays = table.stays
-    held_out = np.flatnonzero(stays & (places > SPLITS.index("train")))
+    held_out = np.flatnonzero(stays & (places > TRAIN))
     if not len(held_out) and not files:
         return
-    loose = np.flatnonzero(stays & ~table.held_out & (places <= SPLITS.index("train")))
+    loose = np.flatnonzero(stays & ~table.held_out & (places <= TRAIN))
 
     def of_held_out() -> "Iterator[Block]":
         yield from _blocks(table, held_out)
@@ -109,9 +108,7 @@ def _file_words(against: Sequence[Input], table: Table) -> "list[Block]":
     for number, file in enumerate(against):
         table.against.append(file.shown)
         rows = read_rows(file, input_encoding(file, lambda _: None))
-        hashes = [word_hashes(text) for row in rows for text in _texts(row.values)]
-        lengths = np.array([len(words) for words in hashes], np.int64)
-        words = np.frombuffer(b"".join(words.tobytes() for words in hashes), np.uint32)
+        words, lengths = flat_words(text for row in rows for text in _texts(row.values))
         # A file counts as one row: none of its phrases is too common to matter.
         owners = np.full(len(lengths), -2 - number, np.int64)
         found.append((owners, words, lengths))

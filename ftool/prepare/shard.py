@@ -20,7 +20,7 @@ from ftool.example import Example, Message
 from ftool.prepare.keys import compared_text, keys_of
 from ftool.prepare.near import bands, shape
 from ftool.prepare.rows import Finding, Row
-from ftool.prepare.words import word_hashes
+from ftool.prepare.words import flat_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -128,9 +128,7 @@ class ShardWriter:
         examples = self.examples
         codes = {label: code for code, label in enumerate(labels)}
         keys = [keys_of(example) for example in examples]
-        hashes = [word_hashes(compared_text(example)) for example in examples]
-        lengths = np.array([len(found) for found in hashes], np.int64)
-        words = np.frombuffer(b"".join(found.tobytes() for found in hashes), np.uint32)
+        words, lengths = flat_words(compared_text(example) for example in examples)
         numbers: dict[str, NDArray[Any]] = {
             "content": _keys([found.content for found in keys]),
             "prompt": _keys([found.prompt for found in keys])[:, 0],

@@ -21,7 +21,6 @@ UNIT_BYTES = 8 * 2**20
 UNIT_ROWS = 10_000
 UNIT_CHARACTERS = 8 * 2**20
 """Rows and characters of a unit of any other input, at most."""
-_STRETCH = 2**20
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -46,6 +46,13 @@ def word_hashes(text: str) -> "array[int]":
     lower = text.lower()
     words = lower.translate(_TO_WORDS).split() if lower.isascii() else _WORD.findall(lower)
     return array("I", map(_vocabulary.__getitem__, words))
+
+
+def flat_words(texts: Iterable[str]) -> "tuple[NDArray[np.uint32], Counts]":
+    """Return the hashes of the words of all texts, one after the other, and how many each has."""
+    hashes = [word_hashes(text) for text in texts]
+    words = np.frombuffer(b"".join(found.tobytes() for found in hashes), np.uint32)
+    return words, np.array([len(found) for found in hashes], np.int64)
 
 
 def starts(lengths: "Counts") -> "Counts":
