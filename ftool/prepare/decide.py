@@ -1,13 +1,14 @@
 """What stays, and in which split: every decision that looks at more than one row, in order."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ftool.artifacts import OnProgress
-from ftool.prepare.decontaminate import OWN_SHARE, shared_runs
+from ftool.prepare.decontaminate import OWN_SHARE, ROWS_AT_ONCE, shared_runs
 from ftool.prepare.dedup import drop_exact, drop_near, find_near
 from ftool.prepare.earlier import Earlier
 from ftool.prepare.labels import Spellings, drop_undeclared, spell
@@ -23,8 +24,6 @@ if TYPE_CHECKING:
 
     from ftool.prepare.decontaminate import Block
     from ftool.recipe.schema import Recipe
-
-_ROWS_AT_ONCE = 1 << 14
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +41,8 @@ def decide(
     recipe: "Recipe",
     against: Sequence[Input],
     before: Earlier | None,
+    *,
+    workers: int,
     on_progress: OnProgress,
 ) -> Decisions:
     """Decide about every row of a table.
@@ -51,6 +52,7 @@ def decide(
         recipe: the rules.
         against: files whose rows must not be in train.
         before: where an earlier preparation put rows.
+        workers: threads.
         on_progress: told how far it is.
 
     Raises:
@@ -59,27 +61,34 @@ def decide(
     data = recipe.data
     table.near = data.dedup.near
     if before is not None:
-        table.earlier = before.of(table.unit[:, 0])
+        table.earlier = before.of(table.numbers("unit")[:, 0])
     spellings = spell(table, data)
     drop_undeclared(table, data)
     drop_exact(table, wanted=data.dedup.exact)
     pairs = NO_PAIRS
     if data.dedup.near is not None:
-        pairs = find_near(table, data.dedup.near, on_progress)
+        pairs = find_near(table, data.dedup.near, workers=workers, on_progress=on_progress)
         drop_near(table, pairs, exact=data.dedup.exact)
     files = _file_words(against, table)
-    _decontaminate(table, table.assigned, files, share=0.0)
+    decontaminate = partial(_decontaminate, table, workers=workers, on_progress=on_progress)
+    decontaminate(table.assigned, files, share=0.0)
     draw_samples(table, data.sources, seed=recipe.seed)
     places = divide(table, pairs, recipe)
     if (table.stays & (table.assigned == LOOSE)).any():
         by_chance = np.where(table.assigned == LOOSE, places, TRAIN)
-        _decontaminate(table, by_chance, [], share=OWN_SHARE)
+        decontaminate(by_chance, [], share=OWN_SHARE)
     refuse_empty_train(table, places, recipe)
     return Decisions(places, spellings, pairs, before.fingerprint if before else None)
 
 
 def _decontaminate(
-    table: Table, places: "NDArray[np.int8]", files: "Sequence[Block]", *, share: float
+    table: Table,
+    places: "NDArray[np.int8]",
+    files: "Sequence[Block]",
+    *,
+    share: float,
+    workers: int,
+    on_progress: OnProgress,
 ) -> None:
     """Reject rows that share runs of words with rows held out, or with files."""
     stays = table.stays
@@ -87,18 +96,39 @@ def _decontaminate(
     if not len(held_out) and not files:
         return
     loose = np.flatnonzero(stays & ~table.held_out & (places <= TRAIN))
+    total = sum(int(lengths.sum()) for _, _, lengths in files)
+    told = _telling(on_progress, 2 * len(loose))
 
     def of_held_out() -> "Iterator[Block]":
         yield from _blocks(table, held_out)
         yield from files
 
-    shared = shared_runs(of_held_out, lambda: _blocks(table, loose), share=share)
+    shared = shared_runs(
+        of_held_out,
+        lambda: map(told, _blocks(table, loose)),
+        total=total + int(table.numbers("lengths")[held_out].sum()),
+        share=share,
+        workers=workers,
+    )
     table.reject(shared.rows, "contaminated", twin=shared.twins, value=shared.runs)
 
 
+def _telling(on_progress: OnProgress, total: int) -> "Callable[[Block], Block]":
+    """Return what passes blocks on and tells how many of their rows are looked at."""
+    done = 0
+
+    def tell(block: "Block") -> "Block":
+        nonlocal done
+        done += len(block[0])
+        on_progress("decontaminating", done, total)
+        return block
+
+    return tell
+
+
 def _blocks(table: Table, rows: "NDArray[np.int64]") -> "Iterator[Block]":
-    for start in range(0, len(rows), _ROWS_AT_ONCE):
-        part = rows[start : start + _ROWS_AT_ONCE]
+    for start in range(0, len(rows), ROWS_AT_ONCE):
+        part = rows[start : start + ROWS_AT_ONCE]
         yield part, *table.take_words(part)
 
 

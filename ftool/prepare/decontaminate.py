@@ -1,11 +1,12 @@
 """Runs of words that train shares with what the model is tested on."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ftool.prepare.threads import mapped
 from ftool.prepare.words import n_grams
 
 if TYPE_CHECKING:
@@ -13,8 +14,14 @@ if TYPE_CHECKING:
 
     from ftool.prepare.words import Counts, Hashes
 
+    Flags = NDArray[np.bool_]
     Block = tuple[Counts, NDArray[np.uint32], Counts]
-    """Row numbers, the words of these rows one after the other, and how many each has."""
+    """Row numbers, the words of these rows one after the other, and how many each has; equal
+    numbers stand together, and there are at most ROWS_AT_ONCE different ones."""
+    Blocks = Callable[[], Iterable[Block]]
+    """Yields blocks, anew on every call."""
+    Runs = tuple[Hashes, Counts, Counts, Counts]
+    """Runs of a block, the places of their rows in it; its rows, and how many runs each has."""
 
 RUN_WORDS = 13
 """Words in a row that are no coincidence; a shorter text counts as a whole.
@@ -23,16 +30,15 @@ Source: Brown et al. (2020), Language Models are Few-Shot Learners, appendix C.
 """
 COMMON_ROWS = 3
 """A run in more held-out rows than this is a common phrase, such as a greeting or a footer."""
-_NOTHING = np.zeros(0, np.uint64)
-MOST_BITS = 31
-"""Size of the set of held-out runs at most, as a power of two: 256 MiB."""
-
-
 OWN_SHARE = 0.5
 """How much of a row that was held out by chance must stand in a train row for that to go.
 
 Rows of one origin share canned sentences, which is no leak; most of a row is one.
 """
+MOST_BITS = 27
+"""Entries of a filter at most, as a power of two; each takes a byte."""
+_ROW_BITS = 14
+ROWS_AT_ONCE = 1 << _ROW_BITS
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,145 +51,195 @@ class Shared:
 
 
 def shared_runs(
-    held_out: "Callable[[], Iterable[Block]]",
-    candidates: "Callable[[], Iterable[Block]]",
-    *,
-    share: float = 0.0,
+    held_out: "Blocks", candidates: "Blocks", *, total: int, share: float = 0.0, workers: int = 1
 ) -> Shared:
     """Return the candidates that share runs of words with a held-out row, and with which.
 
-    Only runs that both sides have are held in memory; blocks are read more than once for that.
+    Only rare runs that both sides have are held in memory; everything is read twice for that.
 
     Args:
-        held_out: yields the held-out rows, anew on every call.
-        candidates: yields the rows that may go, anew on every call.
+        held_out: the held-out rows.
+        candidates: the rows that may go.
+        total: words of the held-out rows.
         share: how much of the runs of the held-out row it takes, from 0 (one run) to 1 (all).
+        workers: threads.
     """
-    total = sum(int(lengths.sum()) for _, _, lengths in held_out())
-    if not total:
-        return Shared(*(np.zeros(0, np.int64) for _ in range(3)))
-    common = _common(next(iter(held_out())))
-    seen = _Seen(total)
-    for hashes, _ in _runs(held_out(), common):
-        seen.add(hashes)
-    hits, rows = _collect(_runs(candidates(), common), seen)
-    wanted = _Seen(len(hits))
-    wanted.add(hits)
-    known, owners = _rare(*_collect(_runs(held_out(), common), wanted))
-    pairs, runs = np.unique(_joined(hits, rows, known, owners), axis=0, return_counts=True)
-    if share and len(pairs):
-        enough = runs >= share * _runs_of(held_out(), pairs[:, 1])
-        pairs, runs = pairs[enough], runs[enough]
-    order = np.lexsort((-runs, pairs[:, 0]))
-    unique, first = np.unique(pairs[order, 0], return_index=True)
-    best = order[first]
-    return Shared(unique, pairs[best, 1], runs[best])
+    useful, wanted = _useful_runs(held_out, candidates, total, workers)
+    known = _known(useful)
+    found = mapped(lambda block: known.shared(block, wanted, share), candidates(), workers)
+    nothing = [np.zeros(0, np.int64)] * 3
+    return Shared(*(np.concatenate(parts) for parts in zip(nothing, *found, strict=True)))
 
 
-class _Seen:
-    """A set of hashes in a few bits each: what is in it is found, and rarely something else.
+def _useful_runs(
+    held_out: "Blocks", candidates: "Blocks", total: int, workers: int
+) -> "tuple[list[Runs], _Flags]":
+    """Return the rare runs that some candidate may share, and the set of what candidates have."""
+    size = 1 << min(MOST_BITS, max(16, (16 * total).bit_length()))
+    counts, wanted = _RowCounts(size), _Flags(size)
+    for entries in mapped(counts.entries, held_out(), workers):
+        counts.add(entries)
+    for hashes in mapped(lambda block: _rare(block, counts), candidates(), workers):
+        wanted.add(hashes)
+    return list(mapped(lambda block: _useful(block, counts, wanted), held_out(), workers)), wanted
+
+
+class _RowCounts:
+    """In how many rows a run stands: more than COMMON_ROWS count as one more, never too few.
+
+    The lower of two counters counts. A run is taken for a common phrase by mistake where both are
+    shared with three others: once in 10^7 with 8 entries for each run, once in 60 where 168
+    million runs fill the largest size.
 
     Source:
-        Bloom (1970), Space/time trade-offs in hash coding with allowable errors.
+        Cormode and Muthukrishnan (2005), An improved data stream summary: the count-min sketch.
     """
 
-    def __init__(self, most: int) -> None:
-        size = min(MOST_BITS, max(16, (16 * max(most, 1) - 1).bit_length()))
-        self._bits = np.zeros(1 << (size - 3), np.uint8)
-        # The hashes are well mixed, so their upper and middle bits are two hash functions.
-        self._shifts = [np.uint64(64 - size), np.uint64(32 - size // 2)]
-        self._mask = np.uint64((1 << size) - 1)
+    def __init__(self, size: int) -> None:
+        self._counts = np.zeros((2, size), np.uint8)
 
-    def _places(self, hashes: "Hashes") -> "Iterator[Hashes]":
-        for shift in self._shifts:
-            yield (hashes >> shift) & self._mask
+    def _places(self, hashes: "Hashes") -> "tuple[Hashes, Hashes]":
+        size = self._counts.shape[1]
+        return _entry(hashes, size), _entry(hashes, size, second=True)
+
+    def entries(self, block: "Block") -> "list[tuple[Hashes, Counts]]":
+        """Return the counters of a block's runs, and in how many of its rows each stands."""
+        places = self._places(_runs(block)[0])
+        return [np.unique(own, return_counts=True) for own in places]
+
+    def add(self, entries: "list[tuple[Hashes, Counts]]") -> None:
+        """Count the runs of a block."""
+        for counts, (places, times) in zip(self._counts, entries, strict=True):
+            counts[places] = np.minimum(counts[places] + times, COMMON_ROWS + 1)
+
+    def are_rare(self, hashes: "Hashes") -> "Flags":
+        """Tell which runs stand in a held-out row, as far as the counters tell, and in few."""
+        first, second = self._places(hashes)
+        times = np.minimum(self._counts[0][first], self._counts[1][second])
+        rare: Flags = (times > 0) & (times <= COMMON_ROWS)
+        return rare
+
+
+class _Flags:
+    """A set of runs: one that is in it is found, and sometimes another."""
+
+    def __init__(self, size: int) -> None:
+        self._flags = np.zeros(size, bool)
 
     def add(self, hashes: "Hashes") -> None:
-        """Take hashes into the set."""
-        for places in self._places(hashes):
-            bits = np.left_shift(1, places & np.uint64(7)).astype(np.uint8)
-            np.bitwise_or.at(self._bits, places >> np.uint64(3), bits)
+        """Take runs into the set."""
+        self._flags[_entry(hashes, len(self._flags))] = True
 
-    def has(self, hashes: "Hashes") -> "NDArray[np.bool_]":
-        """Tell which hashes may be in the set; those that are, always."""
-        found = np.ones(len(hashes), bool)
-        for places in self._places(hashes):
-            rest = np.flatnonzero(found)
-            own = places[rest]
-            found[rest] = (self._bits[own >> np.uint64(3)] >> (own & np.uint64(7)) & 1).astype(bool)
+    def has(self, hashes: "Hashes") -> "Flags":
+        """Tell which runs may be in the set."""
+        found: Flags = self._flags[_entry(hashes, len(self._flags))]
         return found
 
 
-def _collect(runs: "Iterable[tuple[Hashes, Counts]]", wanted: _Seen) -> "tuple[Hashes, Counts]":
-    """Return the runs that may be in a set, each once for every row that it stands in."""
-    hashes, rows = [np.zeros(0, np.uint64)], [np.zeros(0, np.int64)]
-    for found, of_rows in runs:
-        kept = wanted.has(found)
-        found, of_rows = found[kept], of_rows[kept]
-        once = _once(found, of_rows)
-        hashes.append(found[once])
-        rows.append(of_rows[once])
-    return np.concatenate(hashes), np.concatenate(rows)
+def _entry(hashes: "Hashes", size: int, *, second: bool = False) -> "Hashes":
+    """Return the entries of runs in a filter; hashes are well mixed, so any bits of them do."""
+    bits = np.uint64(size.bit_length() - 1)
+    return hashes & np.uint64(size - 1) if second else hashes >> (np.uint64(64) - bits)
 
 
-def _joined(hits: "Hashes", rows: "Counts", known: "Hashes", owners: "Counts") -> "Counts":
-    """Return row and owner of every run that both sides have, [pairs, 2]."""
-    first = np.searchsorted(known, hits)
-    found = [np.zeros((0, 2), np.int64)]
-    for step in range(COMMON_ROWS if len(known) else 0):
-        places = np.minimum(first + step, len(known) - 1)
-        same = (known[places] == hits) & (first + step < len(known))
-        found.append(np.stack([rows[same], owners[places[same]]], axis=1))
-    return np.concatenate(found)
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Runs of held-out rows, sorted, and the place of each one's row among the held-out rows.
 
-
-def _runs_of(held_out: "Iterable[Block]", twins: "Counts") -> "Counts":
-    """Return how many different runs each of the held-out rows has."""
-    counts = [
-        np.unique(rows[_once(found, rows)], return_counts=True)
-        for found, rows in _runs(held_out, _NOTHING)
-    ]
-    rows = np.concatenate([rows for rows, _ in counts])
-    runs = np.concatenate([runs for _, runs in counts])
-    order = np.argsort(rows, kind="stable")
-    return runs[order[np.searchsorted(rows[order], twins)]]
-
-
-def _common(block: "Block") -> "Hashes":
-    """Return common phrases, sorted: those that are common among some of the held-out rows already.
-
-    Left out from the beginning, since almost every row may have them.
+    `runs` says how many different runs each of these rows has.
     """
-    hashes, rows = next(_runs([block], _NOTHING))
-    known, counts = np.unique(hashes[_once(hashes, rows)], return_counts=True)
-    return known[counts > COMMON_ROWS]
+
+    hashes: "Hashes"
+    owners: "NDArray[np.int32]"
+    rows: "Counts"
+    runs: "Counts"
+
+    def shared(self, block: "Block", wanted: _Flags, share: float) -> "tuple[Counts, ...]":
+        """Return the rows of a block that share enough, with which held-out row most, and runs."""
+        rows, twins = self._joined(*_runs(block, only=wanted.has))
+        pairs, runs = np.unique(rows << 32 | twins, return_counts=True)
+        enough = runs >= share * self.runs[pairs & 0xFFFFFFFF]
+        pairs, runs = pairs[enough], runs[enough]
+        rows, twins = pairs >> 32, self.rows[pairs & 0xFFFFFFFF]
+        order = np.lexsort((twins, -runs, rows))
+        unique, first = np.unique(rows[order], return_index=True)
+        best = order[first]
+        return _distinct_rows(block)[unique], twins[best], runs[best]
+
+    def _joined(self, hashes: "Hashes", rows: "Counts") -> "tuple[Counts, Counts]":
+        """Return row and held-out row of every run that both sides have."""
+        begin = np.searchsorted(self.hashes, hashes)
+        found = [(rows[:0], rows[:0])]
+        for step in range(COMMON_ROWS if len(self.hashes) else 0):
+            places = np.minimum(begin + step, len(self.hashes) - 1)
+            same = (self.hashes[places] == hashes) & (begin + step < len(self.hashes))
+            found.append((rows[same], self.owners[places[same]].astype(np.int64)))
+        first, second = zip(*found, strict=True)
+        return np.concatenate(first), np.concatenate(second)
 
 
-def _runs(blocks: "Iterable[Block]", ignored: "Hashes") -> "Iterator[tuple[Hashes, Counts]]":
-    """Yield the runs of blocks with the rows that they stand in, but for some (sorted)."""
-    for rows, words, lengths in blocks:
-        hashes, counts = n_grams(words, lengths, RUN_WORDS)
-        of_rows = np.repeat(rows, counts)
-        if len(ignored):
-            places = np.minimum(np.searchsorted(ignored, hashes), len(ignored) - 1)
-            other = ignored[places] != hashes
-            hashes, of_rows = hashes[other], of_rows[other]
-        yield hashes, of_rows
+def _known(found: "list[Runs]") -> _Known:
+    """Put the useful runs of all blocks together, which are removed from the list on the way."""
+    total = sum(len(of_block[0]) for of_block in found)
+    hashes, owners = np.empty(total, np.uint64), np.empty(total, np.int32)
+    rows, runs = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    start = count = 0
+    while found:
+        of_block = found.pop(0)
+        part = slice(start, start := start + len(of_block[0]))
+        hashes[part], owners[part] = of_block[0], of_block[1] + count
+        rows.append(of_block[2])
+        runs.append(of_block[3])
+        count += len(of_block[2])
+    order = np.argsort(hashes)
+    return _Known(hashes[order], owners[order], np.concatenate(rows), np.concatenate(runs))
 
 
-def _rare(hashes: "Hashes", owners: "Counts") -> "tuple[Hashes, Counts]":
-    """Return the runs, sorted, each once for every row it stands in; no common phrases."""
-    once = _once(hashes, owners)
-    hashes, owners = hashes[once], owners[once]
-    _, of_run, rows = np.unique(hashes, return_inverse=True, return_counts=True)
-    rare = rows[of_run] <= COMMON_ROWS
-    return hashes[rare], owners[rare]
+def _useful(block: "Block", counts: _RowCounts, wanted: _Flags) -> "Runs":
+    """Return the runs of a block that candidates may share."""
+    hashes, owners = _runs(block)
+    rows = _distinct_rows(block)
+    useful = np.flatnonzero(wanted.has(hashes))
+    useful = useful[counts.are_rare(hashes[useful])]
+    return hashes[useful], owners[useful], rows, np.bincount(owners, minlength=len(rows))
 
 
-def _once(hashes: "Hashes", owners: "Counts") -> "Counts":
-    """Return the places of the runs, sorted, without those that a row has again."""
-    order = np.lexsort((owners, hashes))
-    hashes, owners = hashes[order], owners[order]
-    again = np.zeros(len(hashes), bool)
-    again[1:] = (hashes[1:] == hashes[:-1]) & (owners[1:] == owners[:-1])
-    return order[~again]
+def _rare(block: "Block", counts: _RowCounts) -> "Hashes":
+    hashes, _ = n_grams(*block[1:], RUN_WORDS)
+    return hashes[counts.are_rare(hashes)]
+
+
+def _runs(
+    block: "Block", only: "Callable[[Hashes], Flags] | None" = None
+) -> "tuple[Hashes, Counts]":
+    """Return the different runs of every row of a block, each with the place of the row in it."""
+    rows, words, lengths = block
+    hashes, counts = n_grams(words, lengths, RUN_WORDS)
+    owners = np.repeat(np.cumsum(np.diff(rows, prepend=rows[:1]) != 0), counts)
+    if only is not None:
+        chosen = only(hashes)
+        hashes, owners = hashes[chosen], owners[chosen]
+    first = _are_first(hashes, owners)
+    return hashes[first], owners[first]
+
+
+def _distinct_rows(block: "Block") -> "Counts":
+    rows = block[0]
+    return rows[np.flatnonzero(np.diff(rows, prepend=rows[:1] - 1))]
+
+
+def _are_first(hashes: "Hashes", owners: "Counts") -> "Flags":
+    """Tell which runs their row does not have already.
+
+    One sort finds the rows that may repeat a run, which are few; only these are looked at.
+    """
+    packed = np.sort((hashes << np.uint64(_ROW_BITS)) | owners.astype(np.uint64))
+    again = packed[1:][packed[1:] == packed[:-1]] & np.uint64(ROWS_AT_ONCE - 1)
+    doubtful = np.zeros(ROWS_AT_ONCE, bool)
+    doubtful[again] = True
+    places = np.flatnonzero(doubtful[owners])
+    order = places[np.lexsort((owners[places], hashes[places]))]
+    same = (hashes[order[1:]] == hashes[order[:-1]]) & (owners[order[1:]] == owners[order[:-1]])
+    first = np.ones(len(hashes), bool)
+    first[order[1:][same]] = False
+    return first

@@ -44,8 +44,9 @@ def drop_exact(table: Table, *, wanted: bool) -> None:
     """
     ranks = precedence(table)
     rows = np.flatnonzero(table.stays)
-    order = rows[np.lexsort((ranks[rows], table.content[rows, 1], table.content[rows, 0]))]
-    keys = table.content[order]
+    keys = table.numbers("content")
+    order = rows[np.lexsort((ranks[rows], keys[rows, 1], keys[rows, 0]))]
+    keys = keys[order]
     is_first = np.ones(len(order), bool)
     is_first[1:] = (keys[1:] != keys[:-1]).any(axis=1)
     heads = order[np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))]
@@ -61,7 +62,7 @@ def drop_exact(table: Table, *, wanted: bool) -> None:
             table.reject(order[found], name, twin=heads[found], value=1.0)
 
 
-def find_near(table: Table, threshold: float, on_progress: OnProgress) -> Pairs:
+def find_near(table: Table, threshold: float, *, workers: int, on_progress: OnProgress) -> Pairs:
     """Return the pairs of rows that are nearly the same; `first` has the precedence."""
 
     def told() -> "Iterator[Hashes]":
@@ -70,8 +71,10 @@ def find_near(table: Table, threshold: float, on_progress: OnProgress) -> Pairs:
             yield keys
             on_progress("comparing", number, bands)
 
-    lengths = table.numbers("lengths") if table.shards else np.zeros(0, np.int64)
-    return similar_pairs(told(), precedence(table), lengths, table.take_words, threshold)
+    lengths = table.numbers("lengths")
+    return similar_pairs(
+        told(), precedence(table), lengths, table.take_words, threshold, workers=workers
+    )
 
 
 def drop_near(table: Table, pairs: Pairs, *, exact: bool) -> None:
@@ -90,7 +93,8 @@ def drop_near(table: Table, pairs: Pairs, *, exact: bool) -> None:
     twins = np.full(len(table), -1)
     values = np.zeros(len(table), np.float32)
     order = np.lexsort((ranks[pairs.first], ranks[pairs.second]))
-    alike = (table.content[pairs.first] == table.content[pairs.second]).all(axis=1)
+    keys = table.numbers("content")
+    alike = (keys[pairs.first] == keys[pairs.second]).all(axis=1)
     usable = ~table.held_out[pairs.second] & (exact | ~alike)
     for pair in order[usable[order]]:
         first, second = pairs.first[pair], pairs.second[pair]

@@ -134,7 +134,8 @@ def _leak_notes(table: Table, places: "NDArray[np.int8]") -> list[str]:
         for split in ("validation", "test")
     )
     found = []
-    both = int(np.isin(table.content[validation, 0], table.content[test, 0]).sum())
+    keys = table.numbers("content")[:, 0]
+    both = int(np.isin(keys[validation], keys[test]).sum())
     if both:
         found.append(f"{both} examples of validation are in test too; assigned rows stay")
     return found

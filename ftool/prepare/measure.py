@@ -59,7 +59,7 @@ def measure(
     sample = _sample(table, recipe.seed) if counter or data.filter.languages else []
     rejected = count_reasons(table)
     kept = int(table.stays.sum())
-    characters = table.numbers("characters") if table.shards else np.zeros(0, np.uint32)
+    characters = table.numbers("characters")
     return {
         "funnel": [["read", read], *([name, -n] for name, n in rejected.items()), ["kept", kept]],
         "characters": {
@@ -100,7 +100,7 @@ def lengths(values: "NDArray[Any]") -> dict[str, Any]:
 def _sample(table: Table, seed: int) -> list[Example]:
     """Return a seeded sample of the examples that stay, in their order."""
     rows = np.flatnonzero(table.stays)
-    drawn = np.argsort(mixed(table.content[rows], seed), kind="stable")[:SAMPLE_ROWS]
+    drawn = np.argsort(mixed(table.numbers("content")[rows], seed), kind="stable")[:SAMPLE_ROWS]
     return table.read_examples(np.sort(rows[drawn]))
 
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ftool.prepare.threads import mapped
 from ftool.prepare.words import (
     FEWEST_WORDS,
     SHINGLE_WORDS,
@@ -110,6 +112,8 @@ def similar_pairs(
     lengths: "Counts",
     take_words: "TakeWords",
     threshold: float,
+    *,
+    workers: int = 1,
 ) -> Pairs:
     """Return the pairs of rows that are at least that similar.
 
@@ -122,13 +126,24 @@ def similar_pairs(
         lengths: words of each row.
         take_words: gives the words of rows.
         threshold: least exact Jaccard similarity.
+        workers: threads.
     """
     found: NDArray[np.uint64] = np.zeros(0, np.uint64)
     rows = len(precedence)
     for keys in band_keys:
         found = distinct(np.concatenate([found, _candidates(keys, precedence, rows)]))
     first, second = (part.astype(np.int64) for part in np.divmod(found, np.uint64(max(rows, 1))))
-    return _verified(first, second, lengths, take_words, threshold)
+    parts = [
+        (first[part], second[part])
+        for part in blocks(lengths[first] + lengths[second], _WORDS_AT_ONCE)
+    ]
+    similar = partial(_similar, take_words=take_words, threshold=threshold)
+    kept = [NO_PAIRS, *mapped(similar, parts, workers)]
+    return Pairs(
+        np.concatenate([pairs.first for pairs in kept]),
+        np.concatenate([pairs.second for pairs in kept]),
+        np.concatenate([pairs.similarity for pairs in kept]),
+    )
 
 
 def _candidates(keys: "Hashes", precedence: "Counts", rows: int) -> "NDArray[np.uint64]":
@@ -145,28 +160,14 @@ def _candidates(keys: "Hashes", precedence: "Counts", rows: int) -> "NDArray[np.
     return first * np.uint64(rows) + second
 
 
-def _verified(
-    first: "Counts",
-    second: "Counts",
-    lengths: "Counts",
-    take_words: "TakeWords",
-    threshold: float,
-) -> Pairs:
-    """Keep the pairs whose exact similarity reaches the threshold."""
-    kept: list[Pairs] = [Pairs(first[:0], second[:0], np.zeros(0))]
-    for part in blocks(lengths[first] + lengths[second], _WORDS_AT_ONCE):
-        pair = first[part], second[part]
-        rows, places = np.unique(np.concatenate(pair), return_inverse=True)
-        shingles, counts = n_grams(*take_words(rows), SHINGLE_WORDS)
-        sides = np.split(places, 2)
-        similarity = jaccard(*(_of_rows(shingles, counts, side) for side in sides))
-        similar = similarity >= threshold - 1e-9
-        kept.append(Pairs(pair[0][similar], pair[1][similar], similarity[similar]))
-    return Pairs(
-        np.concatenate([pairs.first for pairs in kept]),
-        np.concatenate([pairs.second for pairs in kept]),
-        np.concatenate([pairs.similarity for pairs in kept]),
-    )
+def _similar(pair: "tuple[Counts, Counts]", take_words: "TakeWords", threshold: float) -> Pairs:
+    """Keep the pairs of rows whose exact similarity reaches the threshold."""
+    rows, places = np.unique(np.concatenate(pair), return_inverse=True)
+    shingles, counts = n_grams(*take_words(rows), SHINGLE_WORDS)
+    sides = np.split(places, 2)
+    similarity = jaccard(*(_of_rows(shingles, counts, side) for side in sides))
+    similar = similarity >= threshold - 1e-9
+    return Pairs(pair[0][similar], pair[1][similar], similarity[similar])
 
 
 def _of_rows(hashes: "Hashes", counts: "Counts", rows: "Counts") -> "tuple[Hashes, Counts]":

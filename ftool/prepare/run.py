@@ -98,13 +98,21 @@ def prepare(
         if not fresh and first is None and folder.is_current(target, task.inputs_fingerprint):
             on_note(f"{target} is up to date")
             return PreparedDataset.open(target)
+        workers = _processes(workers, task, first, on_note)
         work = folder.work_folder(target, task.work_key, fresh=fresh or first is not None)
         try:
             shards = _gather(recipe, task, work, workers, first, on_progress, on_note)
             table = read_table(shards, recipe.data.sources)
             _refuse_rejected(recipe, table, target)
             before = None if fresh or first is not None else read_earlier(target, recipe, on_note)
-            decisions = decide(table, recipe, inputs.against, before, on_progress)
+            decisions = decide(
+                table,
+                recipe,
+                inputs.against,
+                before,
+                workers=workers,
+                on_progress=on_progress,
+            )
             manifest = _write(recipe, task, table, decisions, target, on_progress)
             for sentence in describe.notes(manifest, table, decisions.places):
                 on_note(sentence)
@@ -130,6 +138,20 @@ class Task:
     described: list[dict[str, Any]]
     inputs_fingerprint: str
     work_key: str
+
+    @property
+    def bytes(self) -> int:
+        """Size of all inputs."""
+        return sum(found["bytes"] for found in self.described)
+
+
+def _processes(wanted: int | None, task: Task, first: int | None, on_note: OnNote) -> int:
+    """Return on how many processors to work."""
+    if wanted is None:
+        return processors() if task.bytes >= BYTES_FOR_PROCESSES and first is None else 1
+    if wanted > processors():
+        on_note(f"{processors()} processes instead of {wanted}: one per processor")
+    return min(wanted, processors())
 
 
 def _find(recipe: "Recipe", on_note: OnNote) -> Inputs:
@@ -188,7 +210,7 @@ def _gather(
     recipe: "Recipe",
     task: Task,
     work: Path,
-    workers: int | None,
+    workers: int,
     first: int | None,
     on_progress: OnProgress,
     on_note: OnNote,
@@ -199,18 +221,12 @@ def _gather(
         DataError: a source cannot be used as the recipe says.
     """
     units = divide(task.inputs.sources, on_note, first=first)
-    total = sum(found["bytes"] for found in task.described)
-    if workers is None:
-        workers = processors() if total >= BYTES_FOR_PROCESSES and first is None else 1
-    elif workers > processors():
-        on_note(f"{processors()} processes instead of {workers}: one per processor")
-        workers = processors()
     shards = gather(
         units,
         work,
         Refining(recipe.data, token_counter(recipe)),
         workers=workers,
-        on_shard=_telling(on_progress, total if first is None else 0),
+        on_shard=_telling(on_progress, task.bytes if first is None else 0),
     )
     _check(recipe, task.inputs.sources, shards)
     return shards

@@ -56,7 +56,7 @@ def draw_samples(table: Table, sources: "Sequence[Source]", *, seed: int) -> Non
 
 
 def _drawn(rows: "Counts", table: Table, source: "Source", seed: int) -> "Counts":
-    order = np.argsort(mixed(table.content[rows], seed * _SALT + 1), kind="stable")
+    order = np.argsort(mixed(table.numbers("content")[rows], seed * _SALT + 1), kind="stable")
     drawn = rows[order]
     if source.per_label is not None:
         if (table.label[drawn] < 0).any():

@@ -50,7 +50,8 @@ def divide(table: Table, pairs: Pairs, recipe: "Recipe") -> "NDArray[np.int8]":
 
 def _units(table: Table, pairs: Pairs) -> "Counts":
     """Return the number of each row's unit."""
-    links_of = [(pairs.first, pairs.second), *map(_neighbours, (table.unit[:, 0], table.prompt))]
+    keys = table.numbers("unit")[:, 0], table.numbers("prompt")
+    links_of = [(pairs.first, pairs.second), *map(_neighbours, keys)]
     first = np.concatenate([first for first, _ in links_of])
     second = np.concatenate([second for _, second in links_of])
     if not len(first):
@@ -91,7 +92,7 @@ def _place(
         units, return_index=True, return_inverse=True, return_counts=True
     )
     ranks = np.full(len(numbers), 2**64 - 1, np.uint64)
-    np.minimum.at(ranks, of_row, mixed(table.unit[rows], recipe.seed))
+    np.minimum.at(ranks, of_row, mixed(table.numbers("unit")[rows], recipe.seed))
     labels = np.zeros(len(numbers), np.int32)
     if recipe.data.split.stratify:
         labels = _majority(of_row, table.label[rows], len(numbers))

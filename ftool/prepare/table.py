@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     Flags = NDArray[np.bool_]
 
+PAIRS = ("content", "unit")
+"""Keys of two halves."""
 LOOSE = -1
 """The split of an example whose source is assigned to none."""
 
@@ -27,8 +29,8 @@ LOOSE = -1
 class Table:
     """Examples in the order of the sources.
 
-    `content` is equal for exact duplicates, `prompt` where the same is asked, `unit` for what must
-    not straddle splits. `label` is an index of `labels`, which are sorted; -1 where there is none.
+    What many rows have is read from the shards where it is needed, and not kept: see `numbers`.
+    `label` is an index of `labels`, which are sorted; -1 where there is none.
     `assigned` is an index of SPLITS, or LOOSE; `earlier` is where an earlier preparation put the
     row. A row that goes has a `reason`, an index of `reasons`; 0 means that it stays. `near` is the
     similarity from which rows are alike, `against` names the files that train must not repeat.
@@ -36,10 +38,7 @@ class Table:
 
     shards: Sequence[Shard]
     starts: "Counts"
-    content: "Hashes"
-    prompt: "Hashes"
-    unit: "Hashes"
-    line: "Counts"
+    line: "NDArray[np.int32]"
     label: "NDArray[np.int32]"
     labels: list[str]
     origin: "NDArray[np.int16]"
@@ -49,14 +48,14 @@ class Table:
     against: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=lambda: [""])
     reason: "NDArray[np.uint8]" = field(default_factory=lambda: np.zeros(0, np.uint8))
-    twin: "Counts" = field(default_factory=lambda: np.zeros(0, np.int64))
+    twin: "NDArray[np.int32]" = field(default_factory=lambda: np.zeros(0, np.int32))
     value: "NDArray[np.float32]" = field(default_factory=lambda: np.zeros(0, np.float32))
 
     def __post_init__(self) -> None:
         """Begin with every row new and staying."""
         self.earlier = np.full(len(self), LOOSE, np.int8)
         self.reason = np.zeros(len(self), np.uint8)
-        self.twin = np.full(len(self), -1, np.int64)
+        self.twin = np.full(len(self), -1, np.int32)
         self.value = np.full(len(self), np.nan, np.float32)
 
     def __len__(self) -> int:
@@ -99,7 +98,13 @@ class Table:
         self.value[rows] = value
 
     def numbers(self, name: str) -> "NDArray[Any]":
-        """Return one number per example."""
+        """Return one number per example, or the two halves of a key, from the shards.
+
+        `content` is equal for exact duplicates, `prompt` where the same is asked, `unit` for what
+        must not straddle splits.
+        """
+        if not self.shards:
+            return np.zeros((0, 2), np.uint64) if name in PAIRS else np.zeros(0, np.int64)
         return np.concatenate([shard.numbers(name)[0] for shard in self.shards])
 
     def band_keys(self, used: "Flags") -> "Iterator[Hashes]":
@@ -139,7 +144,7 @@ class Table:
                 found += [example_from_record(record) for record in own.to_pylist()]
         return found
 
-    def ids_of(self, rows: "Counts") -> list[str | None]:
+    def ids_of(self, rows: "NDArray[np.signedinteger]") -> list[str | None]:
         """Return the ids of rows; of a number below -1 the name of a file in `against`."""
         numbers = np.searchsorted(self.starts, np.maximum(rows, 0), side="right") - 1
         lines = self.line[np.maximum(rows, 0)] if len(rows) else rows
@@ -169,14 +174,11 @@ def read_table(shards: Sequence[Shard], sources: "Sequence[Source]") -> Table:
         np.int8,
     )
     origin = np.repeat(origins, counts)
-    keys = [shard.numbers("content", "prompt", "unit", "line") for shard in shards]
+    lines = [shard.numbers("line")[0].astype(np.int32) for shard in shards]
     return Table(
         shards=shards,
         starts=starts(counts),
-        content=np.concatenate([np.zeros((0, 2), np.uint64), *(pair[0] for pair in keys)]),
-        prompt=np.concatenate([np.zeros(0, np.uint64), *(found[1] for found in keys)]),
-        unit=np.concatenate([np.zeros((0, 2), np.uint64), *(found[2] for found in keys)]),
-        line=np.concatenate([np.zeros(0, np.int64), *(found[3] for found in keys)]),
+        line=np.concatenate([np.zeros(0, np.int32), *lines]),
         label=np.concatenate(label),
         labels=labels,
         origin=origin,

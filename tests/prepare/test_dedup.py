@@ -134,7 +134,7 @@ def near(folder: Path, rows: list[Given], *, wanted: bool = True, threshold: flo
     made = table(folder, rows)
     drop_exact(made, wanted=wanted)
     steps: list[tuple[str, int, int | None]] = []
-    pairs = find_near(made, threshold, lambda *step: steps.append(step))
+    pairs = find_near(made, threshold, workers=2, on_progress=lambda *step: steps.append(step))
     assert steps == [("comparing", number, 16) for number in range(1, 17)]
     drop_near(made, pairs, exact=wanted)
     return made
@@ -165,7 +165,7 @@ def test_in_a_chain_only_what_repeats_a_row_that_stays_goes(tmp_path: Path) -> N
 
 def test_a_row_that_went_already_sends_no_other_away(tmp_path: Path) -> None:
     made = table(tmp_path, [row(text, "a") for text in chain()])
-    pairs = find_near(made, 0.8, lambda *_: None)
+    pairs = find_near(made, 0.8, workers=1, on_progress=lambda *_: None)
     assert sorted(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == [(0, 1), (1, 2)]
     made.reject(np.array([0]), "unknown_label")
     drop_near(made, pairs, exact=True)
@@ -186,12 +186,12 @@ def test_what_an_earlier_preparation_put_somewhere_goes_before_new_rows(tmp_path
     text = list(range(40))
     made = table(tmp_path, [row(sentence(*text[:-1], n), "a") for n in (98, 99, 39)])
     made.earlier[:] = [LOOSE, SPLITS.index("train"), SPLITS.index("test")]
-    drop_near(made, find_near(made, 0.8, lambda *_: None), exact=True)
+    drop_near(made, find_near(made, 0.8, workers=1, on_progress=lambda *_: None), exact=True)
     assert reasons_of(made) == {0: "near_duplicate", 1: "near_duplicate"}
     assert made.twin.tolist() == [2, 2, -1]
     made = table(tmp_path / "train", [row(sentence(*text[:-1], n), "a") for n in (98, 99)])
     made.earlier[:] = [LOOSE, SPLITS.index("train")]
-    drop_near(made, find_near(made, 0.8, lambda *_: None), exact=True)
+    drop_near(made, find_near(made, 0.8, workers=1, on_progress=lambda *_: None), exact=True)
     assert reasons_of(made) == {0: "near_duplicate"}
 
 
@@ -212,7 +212,7 @@ def test_texts_without_roles_are_compared_too(tmp_path: Path) -> None:
     text = list(range(40))
     given = [(Example(id="", text=sentence(*text[:-1], last)), 0) for last in (1, 2)]
     made = table_of(tmp_path, given, kind="text", splits=ASSIGNED)
-    drop_near(made, find_near(made, 0.8, lambda *_: None), exact=True)
+    drop_near(made, find_near(made, 0.8, workers=1, on_progress=lambda *_: None), exact=True)
     assert reasons_of(made) == {1: "near_duplicate"}
 
 
@@ -227,21 +227,23 @@ def test_rows_go_for_a_row_that_stays(
     rows = [row(str(number % 9), "a", source=s) for number, s in enumerate(sources)]
     with TemporaryDirectory() as folder:
         made = table(Path(folder), rows)
-    ranks = precedence(made)
-    linked = {tuple(sorted(link, key=lambda n: ranks[n])) for link in links if len(set(link)) == 2}
-    shuffled = Random(1).sample(sorted(linked), len(linked))
-    first, second = np.array(shuffled, np.int64).reshape(-1, 2).T
-    drop_near(made, Pairs(first, second, np.full(len(first), 0.9)), exact=wanted)
-    gone, twin = set(reasons_of(made)), made.twin.tolist()
-    assert not any(made.held_out[n] for n in gone)
-    assert not any(twin[n] in gone for n in gone)
-    assert all((twin[n], n) in linked for n in gone)
-    # No pair stays, unless the rules keep its second row.
-    for one, other in linked:
-        is_asked = wanted or one % 9 != other % 9
-        if one not in gone and is_asked and not made.held_out[other]:
-            assert other in gone
-    kinds = {None: "near_duplicate", "train": "near_duplicate"}
-    for n, reason in reasons_of(made).items():
-        split = ASSIGNED[sources[twin[n]]]
-        assert reason == kinds.get(split, f"leaks_into_{split}")
+        ranks = precedence(made)
+        linked = {
+            tuple(sorted(link, key=lambda n: ranks[n])) for link in links if len(set(link)) == 2
+        }
+        shuffled = Random(1).sample(sorted(linked), len(linked))
+        first, second = np.array(shuffled, np.int64).reshape(-1, 2).T
+        drop_near(made, Pairs(first, second, np.full(len(first), 0.9)), exact=wanted)
+        gone, twin = set(reasons_of(made)), made.twin.tolist()
+        assert not any(made.held_out[n] for n in gone)
+        assert not any(twin[n] in gone for n in gone)
+        assert all((twin[n], n) in linked for n in gone)
+        # No pair stays, unless the rules keep its second row.
+        for one, other in linked:
+            is_asked = wanted or one % 9 != other % 9
+            if one not in gone and is_asked and not made.held_out[other]:
+                assert other in gone
+        kinds = {None: "near_duplicate", "train": "near_duplicate"}
+        for n, reason in reasons_of(made).items():
+            split = ASSIGNED[sources[twin[n]]]
+            assert reason == kinds.get(split, f"leaks_into_{split}")

@@ -71,18 +71,18 @@ def test_no_label_gives_more_than_its_share_rounded_up_and_each_keeps_one_in_tra
     rows = [row(f"{label}-{i}", f"l{label}") for label, n in enumerate(counts) for i in range(n)]
     with TemporaryDirectory() as folder:
         made = table(Path(folder), rows)
-    validation, test = ratios
-    places = divide(made, NO_PAIRS, recipe(seed=seed, validation=validation, test=test))
-    for label, n in enumerate(counts):
-        held_out = of_labels(made, places, TEST)[f"l{label}"]
-        assert abs(held_out - n * test) <= 1 + 1e-9
-        assert of_labels(made, places, VALIDATION)[f"l{label}"] <= np.ceil(n * validation)
-        assert of_labels(made, places, TRAIN)[f"l{label}"] >= 1
-    assert abs(sizes(places)[TEST] - sum(counts) * test) <= max(0.5, len(counts) - 1)
-    if min(counts) >= 20 and validation + test <= 0.6:
-        # Where every label has rows to give, the totals are met but for a row.
-        assert abs(sizes(places)[TEST] - sum(counts) * test) <= 1 + 1e-9
-        assert abs(sizes(places)[VALIDATION] - sum(counts) * validation) <= 2
+        validation, test = ratios
+        places = divide(made, NO_PAIRS, recipe(seed=seed, validation=validation, test=test))
+        for label, n in enumerate(counts):
+            held_out = of_labels(made, places, TEST)[f"l{label}"]
+            assert abs(held_out - n * test) <= 1 + 1e-9
+            assert of_labels(made, places, VALIDATION)[f"l{label}"] <= np.ceil(n * validation)
+            assert of_labels(made, places, TRAIN)[f"l{label}"] >= 1
+        assert abs(sizes(places)[TEST] - sum(counts) * test) <= max(0.5, len(counts) - 1)
+        if min(counts) >= 20 and validation + test <= 0.6:
+            # Where every label has rows to give, the totals are met but for a row.
+            assert abs(sizes(places)[TEST] - sum(counts) * test) <= 1 + 1e-9
+            assert abs(sizes(places)[VALIDATION] - sum(counts) * validation) <= 2
 
 
 def test_single_examples_stay_in_train(tmp_path: Path) -> None:
@@ -285,27 +285,29 @@ def test_no_unit_straddles_and_test_never_moves(
     rows += [row(f"train {n}", answer="x") for n in range(5)]
     with TemporaryDirectory() as folder:
         made = table(Path(folder), rows)
-    made.reject(np.array(sorted(gone), np.int64), "near_duplicate")
-    if not is_first:
-        made.earlier[:] = [*earlier, *[TRAIN] * 5]
-    places = divide(made, pairs_of(*links), recipe(validation=0.25, test=0.25))
-    same = [
-        (n, m)
-        for n in range(20)
-        for m in range(n)
-        if drawn[n][0] == drawn[m][0] or (drawn[n][1] and drawn[n][1] == drawn[m][1])
-    ]
-    names = components([*links, *same], len(rows))
-    leaks = {n for n, why in reasons_of(made).items() if why == "leaks_across_splits"}
-    for name in set(names):
-        members = [n for n in range(len(rows)) if names[n] == name and n not in gone]
-        known = [int(made.earlier[n]) for n in members if made.earlier[n] != LOOSE]
-        staying = [n for n in members if n not in leaks]
-        assert len({int(places[n]) for n in staying}) <= 1
-        assert {n for n in members if LOOSE < made.earlier[n] < max(known)} == leaks & set(members)
-        if known:
-            assert {int(places[n]) for n in staying} == {max(known)}
-    assert not leaks or not is_first
+        made.reject(np.array(sorted(gone), np.int64), "near_duplicate")
+        if not is_first:
+            made.earlier[:] = [*earlier, *[TRAIN] * 5]
+        places = divide(made, pairs_of(*links), recipe(validation=0.25, test=0.25))
+        same = [
+            (n, m)
+            for n in range(20)
+            for m in range(n)
+            if drawn[n][0] == drawn[m][0] or (drawn[n][1] and drawn[n][1] == drawn[m][1])
+        ]
+        names = components([*links, *same], len(rows))
+        leaks = {n for n, why in reasons_of(made).items() if why == "leaks_across_splits"}
+        for name in set(names):
+            members = [n for n in range(len(rows)) if names[n] == name and n not in gone]
+            known = [int(made.earlier[n]) for n in members if made.earlier[n] != LOOSE]
+            staying = [n for n in members if n not in leaks]
+            assert len({int(places[n]) for n in staying}) <= 1
+            assert {n for n in members if LOOSE < made.earlier[n] < max(known)} == leaks & set(
+                members
+            )
+            if known:
+                assert {int(places[n]) for n in staying} == {max(known)}
+        assert not leaks or not is_first
 
 
 def test_a_row_of_one_unit_with_an_assigned_one_goes(tmp_path: Path) -> None:
