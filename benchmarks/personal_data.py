@@ -16,7 +16,7 @@ from typing import Any
 
 from support_tickets import Span, documents, tickets
 
-from ftool.prepare.redact import find_personal_data
+from ftool.prepare.refine.redact import find_personal_data
 
 ROWS = 2000
 

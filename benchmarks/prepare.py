@@ -246,8 +246,8 @@ def _lost_by_datatrove(folder: Path, file: Path, rows: int, ours: int) -> dict[s
 
 FIRST_ROW = """
 from ftool.prepare.run import prepare
-from ftool.prepare.sources import find_inputs
-from ftool.prepare.units import divide
+from ftool.prepare.read.sources import find_inputs
+from ftool.prepare.read.units import divide
 from ftool.recipe.file import load_recipe
 recipe = load_recipe("bench.yaml")
 found = find_inputs(recipe.folder, recipe.data.sources, print)

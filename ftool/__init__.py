@@ -22,48 +22,54 @@ recipe/             the one declaration of every setting
 start/              before a run exists
   show.py             prepared examples as the model reads them
 prepare/            raw sources -> PreparedDataset
-  run.py              the pipeline in order
-  sources.py          files, folders, globs and Hub data sets -> rows with file and line
-  encoding.py         the characters and lines of a file
-  delimited.py        CSV and TSV, row by row
-  json_text.py        JSON Lines, and JSON documents element by element
-  rows.py             Row and Finding: a raw record, and why one goes
-  units.py            runs of rows that are worked on apart
-  gather.py           rows -> shards, on all processors
-  formats.py          row -> Example, detected
-  clean.py            rewrite text: unicode, HTML, quoted replies, signatures
-  redact.py           personal data and secrets: find, mask, drop
-  patterns.py         what personal data and secrets look like
-  checksums.py        check digits of cards, accounts and national ids
-  credentials.py      keys, tokens and passwords
-  phones.py           telephone numbers, told from other numbers
-  filters.py          keep or drop one row, with a reason
-  phrases.py          automatic mail and refusals of language models
-  repetition.py       how much of a text repeats itself
-  quality.py          published rules for web text
-  language.py         which language a text is in
-  tokens.py           tokens, by the base model's tokenizer.json
-  keys.py             equal bytes for examples that say the same
-  shard.py            what became of a unit, on disk
-  table.py            all examples as columns of numbers, and what is decided of them
-  decide.py           every decision that looks at more than one row, in order
-  labels.py           one spelling each, and the closed set of them
-  words.py            texts as hashed words: shingles, runs, Jaccard similarity
-  near.py             MinHash bands, and the pairs that are really alike
-  dedup.py            exact and near duplicates: which of them stays
-  decontaminate.py    runs of words that train shares with what is tested
-  sample.py           `limit` and `per_label`
-  split.py            train, validation, test without leakage
-  earlier.py          where an earlier preparation put rows
-  verdicts.py         what was decided of a row, in a sentence
-  folder.py           the folder that is written
-  measure.py          the funnel, lengths, labels, duplicates, personal data
-  describe.py         reasons in words, and what a person should know
-  report.py           the data report, one HTML page
-  pictures.py         its pictures
-  card.py             the dataset card
-  explain.py          every decision about one row
-  advice.py           what may be changed in the recipe
+  run.py            the pipeline in order
+  read/             files -> rows
+    sources.py        files, folders, globs and Hub data sets -> rows with file and line
+    encoding.py       the characters and lines of a file
+    delimited.py      CSV and TSV, row by row
+    json_text.py      JSON Lines, and JSON documents element by element
+    formats.py        row -> Example, detected
+    rows.py           Row and Finding: a raw record, and why one goes
+    units.py          runs of rows that are worked on apart
+  refine/           rows -> shards: what is decided of one row alone
+    gather.py         rows -> shards, on all processors
+    clean.py          rewrite text: unicode, HTML, quoted replies, signatures
+    redact.py         personal data and secrets: find, mask, drop
+    patterns.py       what personal data and secrets look like
+    checksums.py      check digits of cards, accounts and national ids
+    credentials.py    keys, tokens and passwords
+    phones.py         telephone numbers, told from other numbers
+    filters.py        keep or drop one row, with a reason
+    phrases.py        automatic mail and refusals of language models
+    repetition.py     how much of a text repeats itself
+    quality.py        published rules for web text
+    language.py       which language a text is in
+    tokens.py         tokens, by the base model's tokenizer.json
+    keys.py           equal bytes for examples that say the same
+    words.py          texts as hashed words: shingles, runs, Jaccard similarity
+    minhash.py        signatures of texts: those that are alike share a band
+    shard.py          what became of a unit, on disk
+  decide/           shards -> decisions: what depends on other rows
+    decisions.py      every such decision, in order
+    table.py          all examples as columns of numbers, and what is decided of them
+    labels.py         one spelling each, and the closed set of them
+    near.py           the pairs of rows that are really alike
+    dedup.py          exact and near duplicates: which of them stays
+    decontaminate.py  runs of words that train shares with what is tested
+    sample.py         `limit` and `per_label`
+    split.py          train, validation, test without leakage
+    earlier.py        where an earlier preparation put rows
+    verdicts.py       what was decided of a row, in a sentence
+    threads.py        parts of the data on all processors
+  write/            decisions -> the folder, and what people read of it
+    folder.py         the folder that is written
+    measure.py        the funnel, lengths, labels, duplicates, personal data
+    describe.py       reasons in words, and what a person should know
+    report.py         the data report, one HTML page
+    pictures.py       its pictures
+    card.py           the dataset card
+    advice.py         what may be changed in the recipe
+    explain.py        every decision about one row
 model/              the only folder that imports transformers and peft
   place.py            where a base model lies on this machine
   load.py             base model and tokenizer from a folder, a run or the Hub; device, dtype

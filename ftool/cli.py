@@ -104,7 +104,7 @@ def prepare(
     settings, file = read_recipe(recipe, only_overrides(overrides))
     if explain is not None:
         from ftool.console import show_explanation
-        from ftool.prepare.explain import explain as explain_row
+        from ftool.prepare.write.explain import explain as explain_row
 
         show_explanation(explain_row(settings, explain))
         return
@@ -123,7 +123,7 @@ def prepare(
     show_dataset(dataset)
     if dry_run:
         from ftool.console import show_advice
-        from ftool.prepare.advice import advise
+        from ftool.prepare.write.advice import advise
 
         show_advice(advise(settings, dataset.manifest()), dataset.path)
     show_next(["ftool", "prepare" if dry_run else "train", *again(recipe, overrides)])

@@ -83,36 +83,6 @@ class EncodedExample:
         return sum(label != NOT_LEARNED for label in self.labels)
 
 
-def example_to_record(example: Example) -> dict[str, Any]:
-    """Return an example as the columns that a prepared dataset stores."""
-    record: dict[str, Any] = {
-        "id": example.id,
-        "label": example.label,
-        "group": example.group,
-        "source": example.source,
-        "line": example.line,
-        "extra": json.dumps(example.extra, ensure_ascii=False, sort_keys=True),
-    }
-    if example.text is not None:
-        return record | {"text": example.text}
-    tools = [json.dumps(tool, ensure_ascii=False, sort_keys=True) for tool in example.tools]
-    return record | {
-        "messages": [_message_to_record(message) for message in example.messages],
-        "tools": tools,
-    }
-
-
-def _message_to_record(message: Message) -> dict[str, Any]:
-    calls = json.dumps([dict(call) for call in message.tool_calls], ensure_ascii=False)
-    return {
-        "role": message.role,
-        "content": message.content,
-        "name": message.name,
-        "tool_calls": calls if message.tool_calls else None,
-        "tool_call_id": message.tool_call_id,
-    }
-
-
 def example_from_record(record: Mapping[str, Any]) -> Example:
     """Return the example that a stored record holds."""
     messages = tuple(

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ftool.artifacts import PreparedDataset, TrainingRun
+from ftool.example import Example, Message
 
 RECIPE = """\
 name: support
@@ -79,3 +80,33 @@ def data_manifest(**changes: Any) -> dict[str, Any]:
 def write_dataset(folder: Path, **changes: Any) -> PreparedDataset:
     write_manifest(folder, data_manifest(**changes))
     return PreparedDataset.open(folder)
+
+
+def example_to_record(example: Example) -> dict[str, Any]:
+    """Return an example as the columns that a prepared dataset stores."""
+    record: dict[str, Any] = {
+        "id": example.id,
+        "label": example.label,
+        "group": example.group,
+        "source": example.source,
+        "line": example.line,
+        "extra": json.dumps(example.extra, ensure_ascii=False, sort_keys=True),
+    }
+    if example.text is not None:
+        return record | {"text": example.text}
+    tools = [json.dumps(tool, ensure_ascii=False, sort_keys=True) for tool in example.tools]
+    return record | {
+        "messages": [_message_to_record(message) for message in example.messages],
+        "tools": tools,
+    }
+
+
+def _message_to_record(message: Message) -> dict[str, Any]:
+    calls = json.dumps([dict(call) for call in message.tool_calls], ensure_ascii=False)
+    return {
+        "role": message.role,
+        "content": message.content,
+        "name": message.name,
+        "tool_calls": calls if message.tool_calls else None,
+        "tool_call_id": message.tool_call_id,
+    }

@@ -5,9 +5,9 @@ from itertools import groupby
 from pathlib import Path
 
 from ftool.example import Example, Message
-from ftool.prepare.rows import Finding, Row
-from ftool.prepare.shard import Shard, ShardWriter
-from ftool.prepare.table import Table, read_table
+from ftool.prepare.decide.table import Table, read_table
+from ftool.prepare.read.rows import Finding, Row
+from ftool.prepare.refine.shard import Shard, ShardWriter
 from ftool.recipe.schema import Source
 
 Given = tuple[Example, int]

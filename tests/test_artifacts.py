@@ -9,7 +9,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as parquet
 import pytest
-from folders import RECIPE, data_manifest, write_dataset, write_manifest, write_run
+from folders import (
+    RECIPE,
+    data_manifest,
+    example_to_record,
+    write_dataset,
+    write_manifest,
+    write_run,
+)
 
 from ftool import artifacts
 from ftool.artifacts import (
@@ -31,7 +38,7 @@ from ftool.artifacts import (
     write_text,
 )
 from ftool.errors import DataError, RunError
-from ftool.example import Example, Message, example_from_record, example_to_record
+from ftool.example import Example, Message, example_from_record
 from ftool.recipe.schema import Recipe
 
 CALL = {"type": "function", "function": {"name": "look_up", "arguments": '{"order": 7}'}}

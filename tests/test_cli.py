@@ -122,7 +122,7 @@ def test_prepare_hands_on_its_flags(stages: Stages) -> None:
 def test_a_dry_run_reads_the_first_rows_and_gives_advice(
     stages: Stages, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    advice = ModuleType("ftool.prepare.advice")
+    advice = ModuleType("ftool.prepare.write.advice")
     advice.advise = lambda *_: [("few rows", "data.split.test=0.2")]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, advice.__name__, advice)
     assert run(["prepare", "--dry-run"]) == 0

@@ -12,7 +12,7 @@ from ftool.console.terminal import clean, count_of, one_line, table_of, title
 from ftool.example import SPLITS
 
 if TYPE_CHECKING:
-    from ftool.prepare.explain import Explanation
+    from ftool.prepare.write.explain import Explanation
     from ftool.start.show import ShownExample
 
 LABELS_SHOWN = 12

@@ -23,22 +23,22 @@ from ftool.artifacts import (
     write_text,
 )
 from ftool.errors import DataError, did_you_mean
-from ftool.prepare import describe, folder
-from ftool.prepare.card import card
-from ftool.prepare.decide import Decisions, decide
-from ftool.prepare.earlier import read_earlier
-from ftool.prepare.formats import check_columns
-from ftool.prepare.gather import Refining, gather, processors
-from ftool.prepare.labels import name_labels
-from ftool.prepare.language import wanted_languages
-from ftool.prepare.measure import count_labels, count_reasons, measure
-from ftool.prepare.near import shape
-from ftool.prepare.report import write_report
-from ftool.prepare.shard import Shard
-from ftool.prepare.sources import Input, describe_input, find_inputs
-from ftool.prepare.table import Table, read_table
-from ftool.prepare.tokens import token_counter
-from ftool.prepare.units import divide
+from ftool.prepare.decide.decisions import Decisions, decide
+from ftool.prepare.decide.earlier import Earlier, read_earlier
+from ftool.prepare.decide.labels import name_labels
+from ftool.prepare.decide.table import Table, read_table
+from ftool.prepare.read.formats import check_columns
+from ftool.prepare.read.sources import Input, describe_input, find_inputs
+from ftool.prepare.read.units import divide
+from ftool.prepare.refine.gather import Refining, gather, processors
+from ftool.prepare.refine.language import wanted_languages
+from ftool.prepare.refine.minhash import shape
+from ftool.prepare.refine.shard import Shard
+from ftool.prepare.refine.tokens import token_counter
+from ftool.prepare.write import describe, folder
+from ftool.prepare.write.card import card
+from ftool.prepare.write.measure import count_labels, count_reasons, measure
+from ftool.prepare.write.report import write_report
 
 if TYPE_CHECKING:
     from ftool.recipe.schema import Data, Recipe
@@ -98,28 +98,26 @@ def prepare(
         if not fresh and first is None and folder.is_current(target, task.inputs_fingerprint):
             on_note(f"{target} is up to date")
             return PreparedDataset.open(target)
+        is_new = fresh or first is not None
+        before = None if is_new else read_earlier(target, recipe, on_note)
+        work = folder.work_folder(target, task.work_key, fresh=is_new)
+        told = Watchers(on_progress, on_note)
         workers = _processes(workers, task, first, on_note)
-        work = folder.work_folder(target, task.work_key, fresh=fresh or first is not None)
         try:
-            shards = _gather(recipe, task, work, workers, first, on_progress, on_note)
-            table = read_table(shards, recipe.data.sources)
-            _refuse_rejected(recipe, table, target)
-            before = None if fresh or first is not None else read_earlier(target, recipe, on_note)
-            decisions = decide(
-                table,
-                recipe,
-                inputs.against,
-                before,
-                workers=workers,
-                on_progress=on_progress,
-            )
-            manifest = _write(recipe, task, table, decisions, target, on_progress)
-            for sentence in describe.notes(manifest, table, decisions.places):
-                on_note(sentence)
+            shards = _gather(recipe, task, work, workers, first, told)
+            _decide_and_write(recipe, task, shards, before, workers, target, told)
         finally:
             if first is not None:
                 shutil.rmtree(work)  # of no use to another call, and as private as the raw data
     return PreparedDataset.open(target)
+
+
+@dataclass(frozen=True, slots=True)
+class Watchers:
+    """Who is told what."""
+
+    on_progress: OnProgress
+    on_note: OnNote
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,7 +201,7 @@ def _without(blocks: Sequence[dict[str, Any]], keys: set[str]) -> list[dict[str,
 
 def _code() -> str:
     """Return the hash of this stage's own code: shards of other code are not taken up."""
-    return fingerprint([file_sha256(file) for file in sorted(Path(__file__).parent.glob("*.py"))])
+    return fingerprint([file_sha256(file) for file in sorted(Path(__file__).parent.rglob("*.py"))])
 
 
 def _gather(
@@ -212,21 +210,20 @@ def _gather(
     work: Path,
     workers: int,
     first: int | None,
-    on_progress: OnProgress,
-    on_note: OnNote,
+    told: Watchers,
 ) -> list[Shard]:
     """Return the shards of all inputs.
 
     Raises:
         DataError: a source cannot be used as the recipe says.
     """
-    units = divide(task.inputs.sources, on_note, first=first)
+    units = divide(task.inputs.sources, told.on_note, first=first)
     shards = gather(
         units,
         work,
         Refining(recipe.data, token_counter(recipe)),
         workers=workers,
-        on_shard=_telling(on_progress, task.bytes if first is None else 0),
+        on_shard=_telling(told.on_progress, task.bytes if first is None else 0),
     )
     _check(recipe, task.inputs.sources, shards)
     return shards
@@ -298,6 +295,30 @@ def _refuse_rejected(recipe: "Recipe", table: Table, target: Path) -> None:
             describe.too_many(recipe, read, rejected, file),
             hint=f"the rejected rows are in {file}",
         )
+
+
+def _decide_and_write(
+    recipe: "Recipe",
+    task: Task,
+    shards: Sequence[Shard],
+    before: Earlier | None,
+    workers: int,
+    target: Path,
+    told: Watchers,
+) -> None:
+    table = read_table(shards, recipe.data.sources)
+    _refuse_rejected(recipe, table, target)
+    decisions = decide(
+        table,
+        recipe,
+        task.inputs.against,
+        before,
+        workers=workers,
+        on_progress=told.on_progress,
+    )
+    manifest = _write(recipe, task, table, decisions, target, told.on_progress)
+    for sentence in describe.notes(manifest, table, decisions.places):
+        told.on_note(sentence)
 
 
 def _write(

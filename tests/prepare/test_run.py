@@ -18,9 +18,10 @@ from prepare_files import recipe_for, write_csv
 from ftool.artifacts import PreparedDataset, data_settings, locked, read_jsonl
 from ftool.errors import DataError, RunError
 from ftool.example import SPLITS
-from ftool.prepare import run, units
-from ftool.prepare.folder import outputs_of
+from ftool.prepare import run
+from ftool.prepare.read import units
 from ftool.prepare.run import prepare
+from ftool.prepare.write.folder import outputs_of
 from ftool.recipe.schema import Recipe
 
 BANKING77 = Path(__file__).parents[3] / "shared/data/banking77"

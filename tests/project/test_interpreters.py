@@ -18,7 +18,7 @@ PROGRAM = """
 import hashlib, json, sys
 from pathlib import Path
 from prepare_files import recipe_for
-from ftool.prepare import units
+from ftool.prepare.read import units
 from ftool.prepare.run import prepare
 
 folder, output, workers = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])

@@ -52,23 +52,25 @@ def test_a_module_has_its_test_at_the_same_place(module: Path) -> None:
 def test_a_test_has_its_module() -> None:
     tests = ROOT / "tests"
     stages = [folder.name for folder in PACKAGE.iterdir() if (folder / "__init__.py").is_file()]
+    places = [
+        test.relative_to(tests) for stage in stages for test in (tests / stage).rglob("test_*.py")
+    ]
     orphans = [
-        test.relative_to(tests).as_posix()
-        for stage in stages
-        for test in (tests / stage).glob("test_*.py")
-        if not (PACKAGE / stage / test.name.removeprefix("test_")).is_file()
+        place.as_posix()
+        for place in places
+        if not (PACKAGE / place.with_name(place.name.removeprefix("test_"))).is_file()
     ]
     assert orphans == []
 
 
 def test_the_map_names_every_module_once_and_nothing_else() -> None:
-    docstring = ftool.__doc__ or ""
     drawn: list[str] = []
-    folder = ""
-    for indent, name in re.findall(r"^( *)(\w+(?:\.py|/)) ", docstring, re.MULTILINE):
-        folder = "" if not indent else folder
-        drawn.append(folder + name)
-        folder = name if name.endswith("/") else folder
-    stages = {f"{module.parent.name}/" for module in MODULES if module.name == "__init__.py"}
+    folders: list[str] = []
+    for indent, name in re.findall(r"^( *)(\w+(?:\.py|/)) ", ftool.__doc__ or "", re.MULTILINE):
+        folders = folders[: len(indent) // 2]
+        drawn.append("".join((*folders, name)))
+        if name.endswith("/"):
+            folders.append(name)
+    rooms = {f"{named(module.parent)}/" for module in MODULES if module.name == "__init__.py"}
     there = {named(module) for module in MODULES if module.name != "__init__.py"}
-    assert sorted(drawn) == sorted(there | (stages - {"ftool/"}))
+    assert sorted(drawn) == sorted(there | rooms - {"./"})

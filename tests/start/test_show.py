@@ -6,7 +6,7 @@ import pyarrow as arrow
 import pyarrow.parquet as parquet
 import pytest
 import torch
-from folders import data_manifest, write_manifest
+from folders import data_manifest, example_to_record, write_manifest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import CHAT_TEMPLATE, LABELS, save_tiny_base, tiny_tokenizer
@@ -15,7 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from ftool.artifacts import data_settings
 from ftool.errors import DataError, RecipeError
-from ftool.example import EncodedExample, Example, Message, example_to_record
+from ftool.example import EncodedExample, Example, Message
 from ftool.model.encode import encode_examples, make_encoder
 from ftool.model.load import load_base_model, load_config, load_tokenizer
 from ftool.recipe.schema import Data, Model, Recipe, Source, Train

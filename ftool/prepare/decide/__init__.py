@@ -1,0 +1,1 @@
+"""Shards -> decisions: what depends on other rows."""

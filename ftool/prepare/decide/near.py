@@ -1,0 +1,111 @@
+"""Near duplicates: rows of one band are candidates, exact Jaccard similarity decides."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ftool.prepare.decide.threads import mapped
+from ftool.prepare.refine.minhash import NO_BAND
+from ftool.prepare.refine.words import (
+    SHINGLE_WORDS,
+    blocks,
+    distinct,
+    jaccard,
+    n_grams,
+    take_parts,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ftool.prepare.refine.words import Counts, Hashes
+
+    Words = NDArray[np.uint32]
+    TakeWords = Callable[[Counts], tuple[Words, Counts]]
+    """Returns the words of some rows (ascending), one after the other, and their numbers."""
+
+_WORDS_AT_ONCE = 1 << 21
+"""Words that are compared at once: a bound on memory, and far fewer pairs than `jaccard` takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pairs:
+    """Pairs of similar rows: `first` stands before `second` in the order of precedence."""
+
+    first: "Counts"
+    second: "Counts"
+    similarity: "NDArray[np.float64]"
+
+
+NO_PAIRS = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
+
+
+def similar_pairs(
+    band_keys: "Iterable[Hashes]",
+    precedence: "Counts",
+    lengths: "Counts",
+    take_words: "TakeWords",
+    threshold: float,
+    *,
+    workers: int = 1,
+) -> Pairs:
+    """Return the pairs of rows that are at least that similar.
+
+    Within a bucket every row is compared with the first and with its neighbour, not all with all;
+    over all bands that finds nearly every row that is like another.
+
+    Args:
+        band_keys: for each band one key per row; 0 joins nothing.
+        precedence: rank of each row; of a pair, the row of the lower rank comes first.
+        lengths: words of each row.
+        take_words: gives the words of rows.
+        threshold: least exact Jaccard similarity.
+        workers: threads.
+    """
+    found: NDArray[np.uint64] = np.zeros(0, np.uint64)
+    rows = len(precedence)
+    for keys in band_keys:
+        found = distinct(np.concatenate([found, _candidates(keys, precedence, rows)]))
+    first, second = (part.astype(np.int64) for part in np.divmod(found, np.uint64(max(rows, 1))))
+    parts = [
+        (first[part], second[part])
+        for part in blocks(lengths[first] + lengths[second], _WORDS_AT_ONCE)
+    ]
+    similar = partial(_similar, take_words=take_words, threshold=threshold)
+    kept = [NO_PAIRS, *mapped(similar, parts, workers)]
+    return Pairs(
+        np.concatenate([pairs.first for pairs in kept]),
+        np.concatenate([pairs.second for pairs in kept]),
+        np.concatenate([pairs.similarity for pairs in kept]),
+    )
+
+
+def _candidates(keys: "Hashes", precedence: "Counts", rows: int) -> "NDArray[np.uint64]":
+    """Return the pairs of one band as `first * rows + second`."""
+    used = np.flatnonzero(keys != NO_BAND)
+    order = used[np.lexsort((precedence[used], keys[used]))]
+    sorted_keys = keys[order]
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = sorted_keys[1:] != sorted_keys[:-1]
+    heads = order[np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))]
+    follows = np.flatnonzero(~is_first)
+    first = np.concatenate([heads[follows], order[follows - 1]]).astype(np.uint64)
+    second = np.concatenate([order[follows], order[follows]]).astype(np.uint64)
+    return first * np.uint64(rows) + second
+
+
+def _similar(pair: "tuple[Counts, Counts]", take_words: "TakeWords", threshold: float) -> Pairs:
+    """Keep the pairs of rows whose exact similarity reaches the threshold."""
+    rows, places = np.unique(np.concatenate(pair), return_inverse=True)
+    shingles, counts = n_grams(*take_words(rows), SHINGLE_WORDS)
+    sides = np.split(places, 2)
+    similarity = jaccard(*(_of_rows(shingles, counts, side) for side in sides))
+    similar = similarity >= threshold - 1e-9
+    return Pairs(pair[0][similar], pair[1][similar], similarity[similar])
+
+
+def _of_rows(hashes: "Hashes", counts: "Counts", rows: "Counts") -> "tuple[Hashes, Counts]":
+    return hashes[take_parts(counts, rows)], counts[rows]

@@ -1,0 +1,1 @@
+"""Files -> rows, with the place of each."""

@@ -1,0 +1,144 @@
+"""Units of work: runs of rows that are worked on apart, the same whatever works on them."""
+
+import io
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ftool.artifacts import OnNote
+from ftool.prepare.read.encoding import physical_lines, text_of
+from ftool.prepare.read.json_text import read_json_lines
+from ftool.prepare.read.rows import Row
+from ftool.prepare.read.sources import Input, input_encoding, is_json_lines, no_rows, read_rows
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+UNIT_BYTES = 8 * 2**20
+"""Bytes of a unit of a file of JSON Lines, at least; it ends with a line."""
+UNIT_ROWS = 10_000
+UNIT_CHARACTERS = 8 * 2**20
+"""Rows and characters of a unit of any other input, at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """A run of whole lines of a file; `line` is the number of its first one."""
+
+    path: "Path"
+    start: int
+    end: int
+    line: int
+    is_last: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """Rows of one input: given as such, or as a stretch of a file that is read where it is used.
+
+    `origin` is the index of the source in the recipe, `shown` the name of the input, `suffix` what
+    tells the ids of an input that is read twice apart.
+    """
+
+    number: int
+    origin: int
+    shown: str
+    suffix: str
+    rows: tuple[Row, ...] | Stretch
+
+    @property
+    def bytes(self) -> int:
+        """About how much of its input it is."""
+        if isinstance(self.rows, Stretch):
+            return self.rows.end - self.rows.start
+        return sum(map(_size, self.rows))
+
+    def read(self) -> Iterator[Row]:
+        """Yield the rows."""
+        if isinstance(self.rows, Stretch):
+            yield from _read_stretch(self.rows)
+        else:
+            yield from self.rows
+
+
+def divide(inputs: Sequence[Input], on_note: OnNote, *, first: int | None = None) -> Iterator[Unit]:
+    """Yield the units of all inputs in order; they depend on the data alone.
+
+    Lines of JSON are independent, so a file of them is divided by bytes and read by whoever works
+    on a part. Elsewhere a record can go on over several lines, and only reading tells where.
+
+    Args:
+        inputs: what is read.
+        on_note: told what a person should know of an input.
+        first: only that many rows of each input, for a trial.
+
+    Raises:
+        DataError: an input is empty or damaged.
+    """
+    number = 0
+    times: Counter[str] = Counter()
+    for found in inputs:
+        times[found.shown] += 1
+        suffix = f"#{times[found.shown]}" if times[found.shown] > 1 else ""
+        encoding = input_encoding(found, on_note)
+        is_stretched = is_json_lines(found) and encoding == "utf-8"
+        parts: Iterator[tuple[Row, ...] | Stretch]
+        if first is not None:
+            parts = iter([tuple(islice(read_rows(found, encoding), first))])
+        elif is_stretched:
+            parts = _stretches(found)
+        else:
+            parts = _batches(read_rows(found, encoding))
+        for part in parts:
+            yield Unit(number, found.origin, found.shown, suffix, part)
+            number += 1
+
+
+def _stretches(found: Input) -> Iterator[Stretch]:
+    assert found.path is not None
+    size = found.path.stat().st_size
+    if size == 0:
+        raise no_rows(found)
+    start, line = 0, 1
+    with found.path.open("rb") as file:
+        while start < size:
+            data = file.read(UNIT_BYTES) + file.readline()
+            end = start + len(data)
+            stretch = Stretch(found.path, start, end, line, end == size)
+            if start == 0 and stretch.is_last and next(_read_stretch(stretch), None) is None:
+                raise no_rows(found)
+            yield stretch
+            # A line ends with \n, \r\n or \r alone, as in Python's text files.
+            line += data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+            start = end
+
+
+def _read_stretch(stretch: Stretch) -> Iterator[Row]:
+    with stretch.path.open("rb") as file:
+        file.seek(stretch.start)
+        data = file.read(stretch.end - stretch.start)
+    text = text_of(io.BytesIO(data), "utf-8")
+    yield from read_json_lines(physical_lines(text, first=stretch.line, ends_file=stretch.is_last))
+
+
+def _batches(rows: Iterator[Row]) -> Iterator[tuple[Row, ...]]:
+    batch: list[Row] = []
+    characters = 0
+    for row in rows:
+        batch.append(row)
+        characters += _size(row)
+        if len(batch) == UNIT_ROWS or characters >= UNIT_CHARACTERS:
+            yield tuple(batch)
+            batch, characters = [], 0
+    if batch:
+        yield tuple(batch)
+
+
+def _size(row: Row) -> int:
+    """Return about how many characters a row has."""
+    if isinstance(row.raw, str):
+        return len(row.raw) + 1
+    values = row.raw.values() if isinstance(row.raw, dict) else ()
+    return sum(len(value) if isinstance(value, str) else len(str(value)) for value in values)

@@ -1,0 +1,1 @@
+"""Rows -> shards: what is decided of one row alone."""

@@ -1,0 +1,198 @@
+"""Rows -> shards: read, convert, clean, redact, filter, on as many processes as there are."""
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import active_children, get_context, parent_process
+from pathlib import Path
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from ftool.errors import RunError
+from ftool.prepare.read.formats import Reader
+from ftool.prepare.read.rows import Finding, Row, Unusable
+from ftool.prepare.read.units import Unit
+from ftool.prepare.refine.clean import clean
+from ftool.prepare.refine.filters import find_fault
+from ftool.prepare.refine.redact import redact
+from ftool.prepare.refine.shard import Shard, ShardWriter
+
+if TYPE_CHECKING:
+    from ftool.example import Example
+    from ftool.recipe.schema import Data
+
+WAITING = 2
+"""Units that wait for each process: enough to keep it busy, few enough for the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refining:
+    """What is done with every row, the same in every process."""
+
+    data: "Data"
+    count_tokens: Callable[["Example"], int] | None = None
+
+    def refine(self, row: Row, reader: Reader, *, held_out: bool) -> "Refined | Finding":
+        """Return the example that a row becomes, or why it goes."""
+        try:
+            example = clean(reader.example(row), self.data.clean)
+        except Unusable as why:
+            return Finding(why.reason, why.detail)
+        example, found = redact(example, self.data.clean)
+        if found and self.data.clean.personal_data == "drop" and not held_out:
+            return Finding("personal_data", _listed(found), value=float(sum(found.values())))
+        fault = find_fault(example, self.data, held_out=held_out)
+        if fault is not None:
+            return fault
+        tokens, most = 0, self.data.filter.max_tokens
+        if self.count_tokens and most is not None:
+            tokens = self.count_tokens(example)
+            if tokens > most and not held_out:
+                return Finding("too_many_tokens", f"{tokens:,} tokens", tokens, most)
+        return Refined(example, found, tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class Refined:
+    """An example, what was redacted in it, and its tokens where somebody asks."""
+
+    example: "Example"
+    personal_data: Mapping[str, int]
+    tokens: int
+
+
+def _listed(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(found.items()))
+
+
+def gather_unit(unit: Unit, folder: Path, refining: Refining) -> Path:
+    """Work on one unit and write its shard."""
+    data = refining.data
+    source = data.sources[unit.origin]
+    held_out = source.split in {"validation", "test"}
+    reader = Reader(unit.shown, unit.suffix, source.columns, data)
+    writer = ShardWriter(data.kind, data.dedup.near)
+    rows = 0
+    for place, row in enumerate(unit.read()):
+        rows += 1
+        found = refining.refine(row, reader, held_out=held_out)
+        if isinstance(found, Finding):
+            writer.reject(place, row, unit.shown, found)
+            continue
+        writer.keep(place, row, found.example, found.tokens)
+        if found.personal_data:
+            writer.personal_data.update(found.personal_data)
+            writer.redacted_rows += 1
+    about = {
+        "shown": unit.shown,
+        "suffix": unit.suffix,
+        "origin": unit.origin,
+        "bytes": unit.bytes,
+        "columns": list(reader.columns),
+        "recognised": reader.recognised,
+    }
+    path = shard_path(folder, unit.number)
+    writer.write(path, rows, about)
+    return path
+
+
+def shard_path(folder: Path, number: int) -> Path:
+    """Return where the shard of a unit lies."""
+    return folder / f"unit-{number:06d}"
+
+
+def gather(
+    units: Iterator[Unit],
+    folder: Path,
+    refining: Refining,
+    *,
+    workers: int,
+    on_shard: Callable[[Shard], None],
+) -> list[Shard]:
+    """Work on all units and return their shards in order; finished ones are not done again.
+
+    Args:
+        units: what there is to do.
+        folder: where shards lie.
+        refining: what is done with every row.
+        workers: processes; with 1 all is done in this one.
+        on_shard: told every finished shard.
+
+    Raises:
+        RunError: a process was ended from outside.
+    """
+    work = partial(gather_unit, folder=folder, refining=refining)
+    paths: list[Path] = []
+
+    def unfinished() -> Iterator[Unit]:
+        for unit in units:
+            path = shard_path(folder, unit.number)
+            paths.append(path)
+            if Shard.is_sound(path):
+                on_shard(Shard.open(path))
+            else:
+                yield unit
+
+    if workers == 1:
+        for unit in unfinished():
+            on_shard(Shard.open(work(unit)))
+    else:
+        _on_processes(unfinished(), work, workers, on_shard)
+    return [Shard.open(path) for path in paths]
+
+
+def _on_processes(
+    units: Iterator[Unit],
+    work: Callable[[Unit], Path],
+    workers: int,
+    on_shard: Callable[[Shard], None],
+) -> None:
+    pending: set[Future[Path]] = set()
+
+    def settle(how_many: int) -> None:
+        nonlocal pending
+        while len(pending) > how_many:
+            done, pending = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                on_shard(Shard.open(future.result()))
+
+    # `spawn` starts clean processes, which is safe beside the threads of libraries.
+    context = get_context("spawn")
+    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+        try:
+            for unit in units:
+                pending.add(pool.submit(work, unit))
+                settle(workers * WAITING)
+            settle(0)
+        except BrokenProcessPool as error:
+            raise RunError(
+                f"one of {workers} processes was ended, perhaps for want of memory",
+                hint="run it again, what is done stays; one process takes least: --workers 1",
+            ) from error
+        except BaseException:
+            # A part that is worked on counts only as a whole, so nothing is lost by ending it.
+            for child in active_children():
+                child.terminate()
+            pool.shutdown(wait=True, cancel_futures=True)
+            raise
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that started it ends, also by a kill, which tells nobody."""
+    parent = parent_process()
+    if parent is None:
+        return
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
+
+
+def processors() -> int:
+    """Return how many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

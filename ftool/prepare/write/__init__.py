@@ -1,0 +1,1 @@
+"""Decisions -> the folder of a prepared dataset, and what people read of it."""

@@ -1,0 +1,265 @@
+import json
+from datetime import date
+from typing import Any
+
+import pytest
+
+from ftool.errors import DataError
+from ftool.example import Example
+from ftool.prepare.read.formats import Reader, Shape, check_columns, detect
+from ftool.prepare.read.rows import Row, Unusable
+from ftool.recipe.schema import Columns, Recipe
+
+
+def reader(columns: dict[str, str] | None = None, **data: Any) -> Reader:
+    sources = [{"path": "a.jsonl", "columns": columns or {}}]
+    recipe = Recipe.model_validate({"name": "r", "data": {"sources": sources, **data}})
+    return Reader("a.jsonl", "", recipe.data.sources[0].columns, recipe.data)
+
+
+def check(some: Reader) -> None:
+    """Check the columns that a reader has seen, as is done when all rows are read."""
+    check_columns(
+        "a.jsonl",
+        list(some.columns),
+        recognised=some.recognised,
+        given=Columns(**some._given),
+        data=some._data,
+    )
+
+
+def example(values: dict[str, Any], columns: dict[str, str] | None = None, **data: Any) -> Example:
+    return reader(columns, **data).example(Row(7, "", values))
+
+
+def said(found: Example) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in found.messages]
+
+
+def reason(values: dict[str, Any], **data: Any) -> str:
+    with pytest.raises(Unusable) as caught:
+        example(values, **data)
+    return caught.value.reason
+
+
+Q_A = [("user", "q"), ("assistant", "a")]
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"messages": [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]},
+        {"conversations": [{"from": "human", "value": "q"}, {"from": "gpt", "value": "a"}]},
+        {"messages": '[{"role": "User", "content": "q"}, {"role": "assistant", "content": "a"}]'},
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "text", "text": "q"}], "name": None},
+                {"role": "assistant", "content": "a", "tool_calls": None},
+            ]
+        },
+        {"prompt": "q", "completion": "a"},
+        {"Prompt": "q", "Response": "a"},
+        {"question": "q", "answer": "a"},
+        {"instruction": "q", "input": "", "output": "a"},
+        {"instruction": "q", "output": "a"},
+        {"input": "q", "output": "a"},
+    ],
+)
+def test_conversations(values: dict[str, Any]) -> None:
+    found = example(values)
+    assert said(found) == Q_A
+    assert (found.label, found.id, found.source, found.line) == (None, "a.jsonl:7", "a.jsonl", 7)
+
+
+@pytest.mark.parametrize("text", ["text", "message", "utterance", "sentence", "query"])
+@pytest.mark.parametrize("label", ["label", "category", "intent", "class"])
+def test_text_with_label(text: str, label: str) -> None:
+    found = example({text: "q", label: " a\n b "})
+    assert said(found) == [("user", "q"), ("assistant", "a b")]
+    assert found.label == "a b"
+
+
+def test_alpaca_input_follows_the_instruction() -> None:
+    found = example({"instruction": "Add.", "input": "1 2", "output": 3, "system": "Sum."})
+    assert said(found) == [("system", "Sum."), ("user", "Add.\n\n1 2"), ("assistant", "3")]
+
+
+def test_named_columns_go_first() -> None:
+    values = {"text": "t", "label": "l", "body": "b", "team": 4, "reply": "r", "about": "s"}
+    assert said(example(values, {"prompt": "body"})) == [("user", "b"), ("assistant", "l")]
+    found = example(values, {"text": "body", "label": "team"})
+    assert (said(found), found.label) == ([("user", "b"), ("assistant", "4")], "4")
+    columns = {"prompt": "body", "completion": "reply", "label": "team", "system": "about"}
+    found = example(values, columns)
+    assert said(found) == [("system", "s"), ("user", "b"), ("assistant", "r")]
+    assert found.label == "4"
+
+
+def test_a_label_answers_an_open_conversation() -> None:
+    asked = [{"role": "user", "content": "q"}]
+    found = example({"messages": asked, "intent": "a"}, {"label": "intent"})
+    assert (said(found), found.label) == (Q_A, "a")
+
+
+def test_corpus() -> None:
+    assert example({"content": "long", "label": 1}, kind="text") == Example(
+        id="a.jsonl:7", text="long", source="a.jsonl", line=7
+    )
+    assert detect(["prompt", "completion"], {}, "text") is None
+    assert detect(["x"], {"text": "x"}, "text") == Shape(text="x")
+
+
+def test_recipe_system_message_is_put_where_none_is() -> None:
+    values = {"question": "q", "answer": "a"}
+    assert said(example(values, system="S"))[0] == ("system", "S")
+    own = [{"role": "system", "content": "own"}, {"role": "assistant", "content": "a"}]
+    assert said(example({"messages": own}, system="S"))[0] == ("system", "own")
+
+
+def test_label_names_decide_what_a_label_is() -> None:
+    values = {"prompt": "q", "completion": "a"}
+    assert example(values, label_names=["a", "b"]).label == "a"
+    assert example({"text": "q", "label": "a"}, label_names="none").label is None
+
+
+def test_group_and_kept_columns() -> None:
+    values = {"question": "q", "answer": "a", "who": 12, "day": date(2025, 3, 1), "n": [1]}
+    found = example(values, split={"group": "who"}, keep_columns=["day", "n", "gone"])
+    assert found.group == "12"
+    assert found.extra == {"day": "2025-03-01", "n": [1]}
+    assert example(values | {"who": None}, split={"group": "who"}).group is None
+
+
+def test_tools() -> None:
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": "{}"}}
+    messages = [
+        {"role": "user", "content": "q"},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
+        {"role": "tool", "content": "ok", "tool_call_id": "1", "name": "f"},
+        {"role": "assistant", "content": "a"},
+    ]
+    found = example({"messages": messages, "tools": json.dumps([{"name": "f"}])})
+    assert found.tools == ({"name": "f"},)
+    assert found.messages[1].tool_calls == (call,) and found.messages[1].content == ""
+    assert (found.messages[2].tool_call_id, found.messages[2].name) == ("1", "f")
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"messages": []}, "no_messages"),
+        ({"messages": None}, "no_messages"),
+        ({"messages": "[broken"}, "broken_json"),
+        ({"messages": {"role": "user"}}, "not_messages"),
+        ({"messages": ["q"]}, "not_messages"),
+        ({"messages": [{"role": "boss", "content": "q"}]}, "invalid_role"),
+        ({"messages": [{"role": 3, "content": "q"}]}, "invalid_role"),
+        ({"messages": [{"role": "user", "content": "q"}]}, "last_not_assistant"),
+        ({"messages": [{"role": "user", "content": {"a": 1}}]}, "not_text"),
+        ({"messages": [{"role": "assistant", "tool_calls": "x"}]}, "broken_json"),
+        ({"messages": [{"role": "assistant", "tool_calls": [1]}]}, "invalid_tool_calls"),
+        ({"prompt": "q", "completion": ["a"]}, "not_text"),
+        ({"prompt": "q", "completion": "a", "tools": 5}, "invalid_tools"),
+        ({"text": "q", "label": None}, "missing_label"),
+        ({"text": "q", "label": float("nan")}, "missing_label"),
+        ({"text": "q"}, "missing_field"),
+        ({"other": "q"}, "missing_field"),
+    ],
+)
+def test_rows_that_make_no_example(values: dict[str, Any], expected: str) -> None:
+    assert reason(values) == expected
+
+
+def test_contents_are_written_out() -> None:
+    values = {"question": 1.5, "answer": True}
+    assert said(example(values)) == [("user", "1.5"), ("assistant", "true")]
+    assert said(example({"question": None, "answer": 0})) == [("user", ""), ("assistant", "0")]
+
+
+def test_unread_rows_keep_their_reason() -> None:
+    with pytest.raises(Unusable, match="broken_json"):
+        reader().example(Row(1, "{", reason="broken_json"))
+
+
+def test_named_column_that_is_in_no_row() -> None:
+    some = reader({"prompt": "mesage", "label": "intent"})
+    with pytest.raises(Unusable, match="missing_field"):
+        some.example(Row(1, "", {"message": "q", "intent": "a"}))
+    with pytest.raises(DataError, match="did you mean `message`") as caught:
+        check(some)
+    assert "a.jsonl has no column `mesage`" in caught.value.message
+    assert "its columns: message, intent" in caught.value.message
+
+
+def test_named_column_that_is_in_some_rows() -> None:
+    some = reader({"prompt": "body", "label": "intent"})
+    with pytest.raises(Unusable, match="missing_field"):
+        some.example(Row(1, "", {"intent": "a"}))
+    some.example(Row(2, "", {"body": "q", "intent": "a"}))
+    check(some)
+    assert list(some.columns) == ["intent", "body"]
+
+
+def test_unknown_shape_says_what_to_write() -> None:
+    some = reader()
+    with pytest.raises(Unusable, match="missing_field"):
+        some.example(Row(1, "", {"ham": "q", "Go until": "a"}))
+    with pytest.raises(DataError, match="its columns ham, Go until") as caught:
+        check(some)
+    assert caught.value.hint.endswith("columns: {prompt: ham, label: Go until}")
+    corpus = reader(kind="text")
+    with pytest.raises(Unusable, match="missing_field"):
+        corpus.example(Row(1, "", {"page": "q"}))
+    with pytest.raises(DataError) as caught:
+        check(corpus)
+    assert caught.value.hint.endswith("columns: {text: page}")
+
+
+def test_text_alone_needs_another_kind() -> None:
+    some = reader()
+    with pytest.raises(Unusable):
+        some.example(Row(1, "", {"text": "q"}))
+    with pytest.raises(DataError, match=r"needs `data.kind: text`"):
+        check(some)
+
+
+def test_an_input_without_a_row_that_was_read_is_not_blamed_for_its_columns() -> None:
+    some = reader({"prompt": "body"})
+    with pytest.raises(Unusable):
+        some.example(Row(1, "{", reason="broken_json"))
+    check(some)
+
+
+def test_a_suffix_tells_the_ids_of_an_input_that_is_read_twice_apart() -> None:
+    data = Recipe.model_validate({"name": "r", "data": {"sources": [{"path": "a"}]}}).data
+    found = Reader("a.csv", "#2", Columns(), data).example(Row(7, "", {"text": "q", "label": "a"}))
+    assert (found.id, found.source) == ("a.csv:7#2", "a.csv")
+
+
+NESTED = "[" * 60 + "{}" + "]" * 60
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('[{"n": "\\ud800"}]', "lone_surrogate"),
+        ('[{"\\udfff": 1}]', "lone_surrogate"),
+        (f'[{{"n": {NESTED.replace("{}", NESTED)}}}]', "too_deep"),
+        ("[" * 100_000, "too_deep"),
+        ("[" * 2_000, "too_deep"),
+        ('[{"n": "' + "[" * 200, "broken_json"),
+        ("[" + '"]' * 200, "broken_json"),
+    ],
+)
+def test_json_text_in_a_row_has_to_be_as_sound_as_the_row(text: str, expected: str) -> None:
+    asked = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    assert reason({"messages": asked, "tools": text}) == expected
+    assert reason({"messages": text}) == expected
+
+
+def test_json_text_in_a_row_may_have_pairs_and_some_depth() -> None:
+    asked = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+    assert example({"messages": asked, "tools": json.dumps([{"n": '"[{' * 200}])}).tools
+    tools = [{"n": "\\ud83d\\ude00", "deep": json.loads(NESTED)}]
+    found = example({"messages": asked, "tools": json.dumps(tools).replace("\\\\", "\\")})
+    assert found.tools == ({"n": "😀", "deep": json.loads(NESTED)},)

@@ -1,0 +1,150 @@
+import ast
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from prepare_tables import row, table_of
+
+from ftool.prepare.decide.table import Table
+from ftool.prepare.write import describe
+from ftool.prepare.write.describe import REASONS, are_too_many, notes, too_many
+from ftool.recipe.schema import Recipe
+
+
+def recipe(allowed: float = 0.25) -> Recipe:
+    data = {"sources": [{"path": "a.csv"}], "max_rejected_ratio": allowed}
+    return Recipe.model_validate({"name": "r", "data": data})
+
+
+def manifest(**changed: Any) -> dict[str, Any]:
+    return {
+        "rows": {"kept": {"train": 2, "validation": 0, "test": 1}, "rejected": {"empty_row": 3}},
+        "label_names": [],
+        "label_counts": {"train": {"a": 1, "b": 1}, "test": {"a": 1}},
+        "merged_spellings": {},
+        "recipe": {"data": {"sources": [], "split": {"validation": 0, "test": 0}}},
+        **changed,
+    }
+
+
+def placed(folder: Path, *rows: tuple[str, str | None, str | None, int]) -> tuple[Table, Any]:
+    """Return a table of rows (prompt, label, group, split) and where each is."""
+    table = table_of(folder, [row(text, label, group=group) for text, label, group, _ in rows])
+    places: NDArray[np.int8] = np.array([split for *_, split in rows], np.int8)
+    table.assigned = places
+    return table, places
+
+
+def test_nothing_to_tell(tmp_path: Path) -> None:
+    found = placed(tmp_path, ("1", "a", None, 0), ("2", "b", None, 0), ("3", "a", None, 2))
+    assert notes(manifest(), *found) == []
+
+
+def test_notes(tmp_path: Path) -> None:
+    found = placed(
+        tmp_path,
+        *(("1", "b", "g", 0), ("2", None, None, 0)),
+        *(("3", "a", "g", 1), ("3", "a", None, 2)),
+    )
+    told = manifest(
+        label_names=["a", "b", "c"],
+        label_counts={"train": {"b": 1}, "validation": {"a": 1}, "test": {"a": 1}},
+        merged_spellings={"a": {"A": 2}},
+        rows={"kept": {"train": 2, "validation": 1, "test": 1}, "rejected": {"unreadable_rest": 1}},
+    )
+    assert notes(told, *found) == [
+        "label spellings merged into `a`: `A` (2)",
+        "a JSON file could not be read to its end; see rejected.jsonl",
+        "labels in validation that train lacks: `a`",
+        "labels in test that train lacks: `a`",
+        "declared labels without an example: `c`",
+        "1 of 4 examples have no label, so labels are no closed set",
+        "1 examples of validation are in test too; assigned rows stay",
+    ]
+
+
+def test_rows_that_went_are_not_told_of(tmp_path: Path) -> None:
+    table, places = placed(tmp_path, ("3", "a", None, 1), ("3", "a", None, 2), ("4", "a", None, 0))
+    assert notes(manifest(), table, places) == [
+        "1 examples of validation are in test too; assigned rows stay"
+    ]
+    table.reject(np.array([0]), "too_long")
+    assert notes(manifest(), table, places) == []
+
+
+@pytest.mark.parametrize(
+    ("read", "rejected", "allowed", "expected"),
+    [
+        (16, {"empty_row": 4, "not_sampled": 50}, 0.25, False),
+        (15, {"empty_row": 4, "not_sampled": 50}, 0.25, True),
+        (4, {"empty_row": 1, "too_long": 2}, 1, False),
+        (4, {"empty_row": 4}, 1, True),
+        (4, {}, 0, False),
+        (4, {"empty_row": 1}, 0, True),
+    ],
+)
+def test_what_is_too_many(
+    read: int, rejected: dict[str, int], allowed: float, expected: bool
+) -> None:
+    assert are_too_many(recipe(allowed), read, rejected) is expected
+
+
+def test_too_many_are_told_with_some_places(tmp_path: Path) -> None:
+    records = [{"source": "a.csv", "line": n, "reason": "empty_row"} for n in (2, 4, 6, 8)]
+    records += [{"source": "a.csv", "line": 9, "reason": "not_sampled"}] * 50
+    file = tmp_path / "rejected.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    rejected = {"not_sampled": 50, "empty_row": 4}
+    assert too_many(recipe(), 15, rejected, file) == (
+        "4 of 15 rows were rejected; data.max_rejected_ratio allows 0.25\n"
+        "        4  empty_row: the row is blank (a.csv:2, a.csv:4, a.csv:6)"
+    )
+    assert too_many(recipe(1), 4, rejected, file).startswith(
+        "4 of 4 rows were rejected; none is left\n"
+    )
+
+
+def constants(module: Path) -> set[str]:
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    return {node.value for node in nodes if isinstance(node.value, str)}
+
+
+def given_reasons(module: Path) -> set[str]:
+    """Return the reasons that a module gives in plain sight."""
+    tree = ast.parse(module.read_text(encoding="utf-8"))
+    found: list[ast.expr] = []
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Call):
+            continue
+        name = getattr(node.func, "id", getattr(node.func, "attr", ""))
+        if name in {"Unusable", "Finding"}:
+            found += node.args[:1]
+        if name == "reject":
+            found += node.args[1:2]
+        found += [word.value for word in node.keywords if word.arg == "reason"]
+    return {
+        node.value for node in found if isinstance(node, ast.Constant) and type(node.value) is str
+    }
+
+
+def test_reasons_and_their_words_agree() -> None:
+    modules = [file for file in Path(describe.__file__).parents[1].rglob("*.py")]
+    given = set().union(*(given_reasons(module) for module in modules))
+    assert len(given) > 10 and given <= set(REASONS)
+    others = (module for module in modules if module.stem not in {"describe", "advice"})
+    written = set().union(*(constants(module) for module in others))
+    composed = {"invalid_tools", "invalid_tool_calls"}
+    assert {reason for reason in REASONS if reason not in written} == composed
+    assert list(REASONS) == sorted(REASONS)
+
+
+def test_a_split_that_stayed_empty_and_labels_that_are_personal_are_told(tmp_path: Path) -> None:
+    found = placed(tmp_path, ("1", "a", None, 0))
+    asked = {"data": {"sources": [{"split": None}], "split": {"validation": 0.1, "test": 0.1}}}
+    told = notes(manifest(recipe=asked, label_names=["ann@example.com", "a"]), *found)
+    assert told[-2].startswith("validation is empty, though data.split.validation asks for 0.1")
+    assert told[-1] == "1 labels look like personal data; labels are not masked"

@@ -1,0 +1,94 @@
+from pathlib import Path
+
+import pytest
+from prepare_files import recipe_for, write_csv
+
+from ftool.errors import DataError, RecipeError
+from ftool.prepare.run import prepare
+from ftool.prepare.write.explain import Explanation, explain
+from ftool.recipe.schema import Recipe
+
+ROWS = [
+    ("my parcel is late again", "delivery"),
+    ("My parcel is  late again", "delivery"),
+    ("write to ann@example.com please", "contact"),
+    ("x", "contact"),
+    *((f"where is order number {n} of mine", "delivery") for n in "abcdefgh"),
+]
+
+
+def outcomes(explanation: Explanation) -> dict[str, tuple[str, bool | None]]:
+    return {step.rule: (step.sentence, step.passes) for step in explanation.steps}
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Recipe:
+    write_csv(tmp_path / "a.csv", ROWS)
+    return recipe_for(tmp_path, "a.csv", split={"validation": 0, "test": 0})
+
+
+def test_before_anything_is_prepared_the_outcome_is_open(desk: Recipe, tmp_path: Path) -> None:
+    found = explain(desk, "a.csv:2", output=tmp_path / "data")
+    steps = outcomes(found)
+    assert found.raw == "my parcel is late again,delivery"
+    assert steps["read"] == (
+        "user > assistant with the label `delivery` of the columns text, label",
+        True,
+    )
+    assert steps["clean"] == ("nothing to change but white space", None)
+    assert steps["personal_data"] == ("none found", None)
+    assert steps["too_short"] == ("23 characters; at least 2", True)
+    assert steps["outcome"][1] is None and "run ftool prepare" in steps["outcome"][0]
+
+
+def test_a_kept_row_and_its_repeat(desk: Recipe, tmp_path: Path) -> None:
+    prepare(desk, output=tmp_path / "data")
+    kept = outcomes(explain(desk, "a.csv:2", output=tmp_path / "data"))
+    gone = outcomes(explain(desk, "a.csv:3", output=tmp_path / "data"))
+    assert kept["outcome"] == ("kept in train", True)
+    assert gone["outcome"] == (
+        "exact_duplicate: same as a.csv:2 (value 1, threshold 1)",
+        False,
+    )
+
+
+def test_what_was_masked_is_counted_and_shown_masked(desk: Recipe) -> None:
+    found = explain(desk, "a.csv:4")
+    assert outcomes(found)["personal_data"] == ("masked: 1 EMAIL", None)
+    assert found.example is not None
+    assert found.example.prompt[-1].content == "write to [EMAIL_1] please"
+
+
+def test_a_row_that_a_filter_refuses_names_value_and_threshold(desk: Recipe) -> None:
+    found = explain(desk, "a.csv:5")
+    assert outcomes(found)["too_short"] == ("1 characters; at least 2", False)
+    assert found.example is None
+    assert outcomes(found)["outcome"] == (
+        "refused before it was compared with other rows",
+        False,
+    )
+
+
+def test_a_line_inside_a_record_means_that_record(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text('text,label\n"two\nlines",b\nnext one,b\n', encoding="utf-8")
+    assert explain(recipe_for(tmp_path, "a.csv"), "a.csv:3").place == "a.csv:2"
+
+
+@pytest.mark.parametrize("place", ["a.csv", ":5", "a.csv:-1", "a.csv:1e3"])
+def test_a_place_is_written_as_file_and_line(desk: Recipe, place: str) -> None:
+    with pytest.raises(RecipeError, match="is not FILE:LINE"):
+        explain(desk, place)
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ("b.csv:2", "no source of the recipe is b.csv; did you mean `a.csv`?"),
+        ("a.csv:99", "a.csv has no row on line 99"),
+        ("a.csv:1", "a.csv has no row on line 1"),
+    ],
+)
+def test_a_wrong_place_is_named(desk: Recipe, place: str, sentence: str) -> None:
+    with pytest.raises(DataError) as caught:
+        explain(desk, place)
+    assert sentence in caught.value.message
