@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftool.artifacts import OnProgress
-from ftool.prepare.decide.decontaminate import OWN_SHARE, ROWS_AT_ONCE, shared_runs
+from ftool.prepare.decide.decontaminate import OWN_SHARE, ROWS_AT_ONCE, readings, shared_runs
 from ftool.prepare.decide.dedup import drop_exact, drop_near, find_near
 from ftool.prepare.decide.earlier import Earlier
 from ftool.prepare.decide.labels import Spellings, drop_undeclared, spell
@@ -97,7 +97,8 @@ def _decontaminate(
         return
     loose = np.flatnonzero(stays & ~table.held_out & (places <= TRAIN))
     total = sum(int(lengths.sum()) for _, _, lengths in files)
-    told = _telling(on_progress, 2 * len(loose))
+    total += int(table.numbers("lengths")[held_out].sum())
+    told = _telling(on_progress, readings(total) * len(loose))
 
     def of_held_out() -> "Iterator[Block]":
         yield from _blocks(table, held_out)
@@ -106,7 +107,7 @@ def _decontaminate(
     shared = shared_runs(
         of_held_out,
         lambda: map(told, _blocks(table, loose)),
-        total=total + int(table.numbers("lengths")[held_out].sum()),
+        total=total,
         share=share,
         workers=workers,
     )

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     numbers stand together, and there are at most ROWS_AT_ONCE different ones."""
     Blocks = Callable[[], Iterable[Block]]
     """Yields blocks, anew on every call."""
-    Runs = tuple[Hashes, Counts, Counts, Counts]
-    """Runs of a block, the places of their rows in it; its rows, and how many runs each has."""
+    Runs = tuple[Hashes, NDArray[np.int32]]
+    """Different runs of every row of a block, with the places of their rows in it."""
 
 RUN_WORDS = 13
 """Words in a row that are no coincidence; a shorter text counts as a whole.
@@ -35,9 +36,10 @@ OWN_SHARE = 0.5
 
 Rows of one origin share canned sentences, which is no leak; most of a row is one.
 """
-MOST_BITS = 27
-"""Entries of a filter at most, as a power of two; each takes a byte."""
-_ROW_BITS = 14
+MOST_RUNS = 1 << 24
+"""Runs of held-out rows in memory at once; of more, everything is read once for each such part."""
+_FLAGS_A_RUN = 8
+_ROW_BITS = 13
 ROWS_AT_ONCE = 1 << _ROW_BITS
 
 
@@ -55,8 +57,6 @@ def shared_runs(
 ) -> Shared:
     """Return the candidates that share runs of words with a held-out row, and with which.
 
-    Only rare runs that both sides have are held in memory; everything is read twice for that.
-
     Args:
         held_out: the held-out rows.
         candidates: the rows that may go.
@@ -64,161 +64,141 @@ def shared_runs(
         share: how much of the runs of the held-out row it takes, from 0 (one run) to 1 (all).
         workers: threads.
     """
-    useful, wanted = _useful_runs(held_out, candidates, total, workers)
-    known = _known(useful)
-    found = mapped(lambda block: known.shared(block, wanted, share), candidates(), workers)
-    nothing = [np.zeros(0, np.int64)] * 3
-    return Shared(*(np.concatenate(parts) for parts in zip(nothing, *found, strict=True)))
+    rows = np.concatenate([np.zeros(0, np.int64), *map(_distinct_rows, held_out())])
+    runs = np.zeros(len(rows), np.int64)
+    pairs, times = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    for part in (_Part(number, readings(total)) for number in range(readings(total))):
+        known = _read_known(held_out(), part, workers)
+        runs += known.runs
+        for found, of_pairs in mapped(partial(known.joined, part=part), candidates(), workers):
+            pairs.append(found)
+            times.append(of_pairs)
+    return _chosen(*_summed(np.concatenate(pairs), np.concatenate(times)), rows, runs, share)
 
 
-def _useful_runs(
-    held_out: "Blocks", candidates: "Blocks", total: int, workers: int
-) -> "tuple[list[Runs], _Flags]":
-    """Return the rare runs that some candidate may share, and the set of what candidates have."""
-    size = 1 << min(MOST_BITS, max(16, (16 * total).bit_length()))
-    counts, wanted = _RowCounts(size), _Flags(size)
-    for entries in mapped(counts.entries, held_out(), workers):
-        counts.add(entries)
-    for hashes in mapped(lambda block: _rare(block, counts), candidates(), workers):
-        wanted.add(hashes)
-    return list(mapped(lambda block: _useful(block, counts, wanted), held_out(), workers)), wanted
+class _Part(NamedTuple):
+    """The runs with these remainders of their hash: a part of all."""
 
-
-class _RowCounts:
-    """In how many rows a run stands: more than COMMON_ROWS count as one more, never too few.
-
-    The lower of two counters counts. A run is taken for a common phrase by mistake where both are
-    shared with three others: once in 10^7 with 8 entries for each run, once in 60 where 168
-    million runs fill the largest size.
-
-    Source:
-        Cormode and Muthukrishnan (2005), An improved data stream summary: the count-min sketch.
-    """
-
-    def __init__(self, size: int) -> None:
-        self._counts = np.zeros((2, size), np.uint8)
-
-    def _places(self, hashes: "Hashes") -> "tuple[Hashes, Hashes]":
-        size = self._counts.shape[1]
-        return _entry(hashes, size), _entry(hashes, size, second=True)
-
-    def entries(self, block: "Block") -> "list[tuple[Hashes, Counts]]":
-        """Return the counters of a block's runs, and in how many of its rows each stands."""
-        places = self._places(_runs(block)[0])
-        return [np.unique(own, return_counts=True) for own in places]
-
-    def add(self, entries: "list[tuple[Hashes, Counts]]") -> None:
-        """Count the runs of a block."""
-        for counts, (places, times) in zip(self._counts, entries, strict=True):
-            counts[places] = np.minimum(counts[places] + times, COMMON_ROWS + 1)
-
-    def are_rare(self, hashes: "Hashes") -> "Flags":
-        """Tell which runs stand in a held-out row, as far as the counters tell, and in few."""
-        first, second = self._places(hashes)
-        times = np.minimum(self._counts[0][first], self._counts[1][second])
-        rare: Flags = (times > 0) & (times <= COMMON_ROWS)
-        return rare
-
-
-class _Flags:
-    """A set of runs: one that is in it is found, and sometimes another."""
-
-    def __init__(self, size: int) -> None:
-        self._flags = np.zeros(size, bool)
-
-    def add(self, hashes: "Hashes") -> None:
-        """Take runs into the set."""
-        self._flags[_entry(hashes, len(self._flags))] = True
+    number: int
+    of: int
 
     def has(self, hashes: "Hashes") -> "Flags":
-        """Tell which runs may be in the set."""
-        found: Flags = self._flags[_entry(hashes, len(self._flags))]
+        """Tell which runs are of this part."""
+        found: Flags = hashes % np.uint64(self.of) == self.number
         return found
 
 
-def _entry(hashes: "Hashes", size: int, *, second: bool = False) -> "Hashes":
-    """Return the entries of runs in a filter; hashes are well mixed, so any bits of them do."""
-    bits = np.uint64(size.bit_length() - 1)
-    return hashes & np.uint64(size - 1) if second else hashes >> (np.uint64(64) - bits)
+def readings(total: int) -> int:
+    """Return how often everything is read where the held-out rows have so many words."""
+    return max(1, -(-total // MOST_RUNS))
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    """Runs of held-out rows, sorted, and the place of each one's row among the held-out rows.
+    """The rare runs of held-out rows, sorted, and the place of each one's row among these rows.
 
-    `runs` says how many different runs each of these rows has.
+    `flags` says of many other runs, by the upper bits of their hash, that they are not among them;
+    `runs` how many different runs each row has, rare or not.
     """
 
     hashes: "Hashes"
     owners: "NDArray[np.int32]"
-    rows: "Counts"
+    flags: "Flags"
     runs: "Counts"
 
-    def shared(self, block: "Block", wanted: _Flags, share: float) -> "tuple[Counts, ...]":
-        """Return the rows of a block that share enough, with which held-out row most, and runs."""
-        rows, twins = self._joined(*_runs(block, only=wanted.has))
-        pairs, runs = np.unique(rows << 32 | twins, return_counts=True)
-        enough = runs >= share * self.runs[pairs & 0xFFFFFFFF]
-        pairs, runs = pairs[enough], runs[enough]
-        rows, twins = pairs >> 32, self.rows[pairs & 0xFFFFFFFF]
-        order = np.lexsort((twins, -runs, rows))
-        unique, first = np.unique(rows[order], return_index=True)
-        best = order[first]
-        return _distinct_rows(block)[unique], twins[best], runs[best]
+    def joined(self, block: "Block", part: _Part) -> "tuple[Counts, Counts]":
+        """Return the pairs of a row and a held-out one that share runs, and how many.
 
-    def _joined(self, hashes: "Hashes", rows: "Counts") -> "tuple[Counts, Counts]":
-        """Return row and held-out row of every run that both sides have."""
+        Pairs are `row << 32 | place of the held-out row`.
+        """
+        hashes, owners = _runs(block, part, self.flags)
         begin = np.searchsorted(self.hashes, hashes)
-        found = [(rows[:0], rows[:0])]
+        found = [np.zeros(0, np.int64)]
         for step in range(COMMON_ROWS if len(self.hashes) else 0):
             places = np.minimum(begin + step, len(self.hashes) - 1)
             same = (self.hashes[places] == hashes) & (begin + step < len(self.hashes))
-            found.append((rows[same], self.owners[places[same]].astype(np.int64)))
-        first, second = zip(*found, strict=True)
-        return np.concatenate(first), np.concatenate(second)
+            rows = _distinct_rows(block)[owners[same]]
+            found.append(rows << 32 | self.owners[places[same]])
+        pairs, times = np.unique(np.concatenate(found), return_counts=True)
+        return pairs, times
 
 
-def _known(found: "list[Runs]") -> _Known:
-    """Put the useful runs of all blocks together, which are removed from the list on the way."""
-    total = sum(len(of_block[0]) for of_block in found)
-    hashes, owners = np.empty(total, np.uint64), np.empty(total, np.int32)
-    rows, runs = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
-    start = count = 0
-    while found:
-        of_block = found.pop(0)
-        part = slice(start, start := start + len(of_block[0]))
-        hashes[part], owners[part] = of_block[0], of_block[1] + count
-        rows.append(of_block[2])
-        runs.append(of_block[3])
-        count += len(of_block[2])
+def _read_known(held_out: "Iterable[Block]", part: _Part, workers: int) -> _Known:
+    """Read the runs of held-out rows that are of one part."""
+    blocks: list[Runs] = []
+    counts = [np.zeros(0, np.int64)]
+    first = 0
+    for rows, (hashes, places) in mapped(
+        lambda block: (len(_distinct_rows(block)), _runs(block, part)), held_out, workers
+    ):
+        counts.append(np.bincount(places, minlength=rows))
+        blocks.append((hashes, places + np.int32(first)))
+        first += rows
+    hashes, owners = _rare(*_joined_blocks(blocks))
+    bits = max(16, (_FLAGS_A_RUN * len(hashes)).bit_length())
+    flags = np.zeros(1 << bits, bool)
+    flags[_upper_bits(hashes, len(flags))] = True
+    return _Known(hashes, owners, flags, np.concatenate(counts))
+
+
+def _joined_blocks(blocks: "list[Runs]") -> "Runs":
+    """Put the runs of all blocks together, which are removed from the list on the way."""
+    total = sum(len(hashes) for hashes, _ in blocks)
+    every, owners = np.empty(total, np.uint64), np.empty(total, np.int32)
+    start = 0
+    while blocks:
+        hashes, of_block = blocks.pop()
+        end = start + len(hashes)
+        every[start:end], owners[start:end] = hashes, of_block
+        start = end
+    return every, owners
+
+
+def _rare(hashes: "Hashes", owners: "NDArray[np.int32]") -> "Runs":
+    """Return the runs, sorted, without those that stand in more than COMMON_ROWS rows."""
     order = np.argsort(hashes)
-    return _Known(hashes[order], owners[order], np.concatenate(rows), np.concatenate(runs))
+    hashes, owners = hashes[order], owners[order]
+    begins = np.flatnonzero(np.diff(hashes, prepend=~hashes[:1]))
+    times = np.diff(begins, append=len(hashes))
+    rare = np.repeat(times <= COMMON_ROWS, times)
+    return hashes[rare], owners[rare]
 
 
-def _useful(block: "Block", counts: _RowCounts, wanted: _Flags) -> "Runs":
-    """Return the runs of a block that candidates may share."""
-    hashes, owners = _runs(block)
-    rows = _distinct_rows(block)
-    useful = np.flatnonzero(wanted.has(hashes))
-    useful = useful[counts.are_rare(hashes[useful])]
-    return hashes[useful], owners[useful], rows, np.bincount(owners, minlength=len(rows))
+def _upper_bits(hashes: "Hashes", size: int) -> "Hashes":
+    return hashes >> np.uint64(64 - size.bit_length() + 1)
 
 
-def _rare(block: "Block", counts: _RowCounts) -> "Hashes":
-    hashes, _ = n_grams(*block[1:], RUN_WORDS)
-    return hashes[counts.are_rare(hashes)]
+def _summed(pairs: "Counts", times: "Counts") -> "tuple[Counts, Counts]":
+    """Return the different pairs, sorted, and the sum of the times of each."""
+    order = np.argsort(pairs, kind="stable")
+    pairs, times = pairs[order], times[order]
+    begins = np.flatnonzero(np.diff(pairs, prepend=pairs[:1] - 1))
+    return pairs[begins], np.add.reduceat(times, begins) if len(begins) else times
 
 
-def _runs(
-    block: "Block", only: "Callable[[Hashes], Flags] | None" = None
-) -> "tuple[Hashes, Counts]":
-    """Return the different runs of every row of a block, each with the place of the row in it."""
+def _chosen(
+    pairs: "Counts", times: "Counts", held_out: "Counts", runs: "Counts", share: float
+) -> Shared:
+    """Return for every row the held-out one that it shares most with, where that is enough."""
+    owners = pairs & 0xFFFFFFFF
+    enough = times >= share * runs[owners]
+    rows, twins, times = (pairs >> 32)[enough], held_out[owners[enough]], times[enough]
+    order = np.lexsort((twins, -times, rows))
+    unique, first = np.unique(rows[order], return_index=True)
+    best = order[first]
+    return Shared(unique, twins[best], times[best])
+
+
+def _runs(block: "Block", part: _Part, flags: "Flags | None" = None) -> "Runs":
+    """Return the different runs of every row of a block that are of a part, and flagged."""
     rows, words, lengths = block
     hashes, counts = n_grams(words, lengths, RUN_WORDS)
-    owners = np.repeat(np.cumsum(np.diff(rows, prepend=rows[:1]) != 0), counts)
-    if only is not None:
-        chosen = only(hashes)
-        hashes, owners = hashes[chosen], owners[chosen]
+    places = np.cumsum(np.diff(rows, prepend=rows[:1]) != 0, dtype=np.int32)
+    owners = np.repeat(places, counts)
+    chosen = part.has(hashes) if part.of > 1 else np.ones(len(hashes), bool)
+    if flags is not None:
+        chosen &= flags[_upper_bits(hashes, len(flags))]
+    hashes, owners = hashes[chosen], owners[chosen]
     first = _are_first(hashes, owners)
     return hashes[first], owners[first]
 
@@ -228,7 +208,7 @@ def _distinct_rows(block: "Block") -> "Counts":
     return rows[np.flatnonzero(np.diff(rows, prepend=rows[:1] - 1))]
 
 
-def _are_first(hashes: "Hashes", owners: "Counts") -> "Flags":
+def _are_first(hashes: "Hashes", owners: "NDArray[np.int32]") -> "Flags":
     """Tell which runs their row does not have already.
 
     One sort finds the rows that may repeat a run, which are few; only these are looked at.

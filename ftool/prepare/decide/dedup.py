@@ -7,34 +7,30 @@ import numpy as np
 
 from ftool.artifacts import OnProgress
 from ftool.example import SPLITS
-from ftool.prepare.decide.near import Pairs, similar_pairs
+from ftool.prepare.decide.near import Pairs, repeated, similar_pairs
 from ftool.prepare.decide.table import Table
 from ftool.prepare.refine.minhash import shape
 
 if TYPE_CHECKING:
-    from ftool.prepare.refine.words import Counts, Hashes
+    from numpy.typing import NDArray
+
+    from ftool.prepare.refine.words import Hashes
 
 
-def precedence(table: Table) -> "Counts":
+def precedence(table: Table) -> "NDArray[np.int32]":
     """Return the rank of every row: of two that say the same, the lower one stays.
 
     Rows assigned to test come first, then those assigned to validation, those that an earlier
     preparation put into test, validation or train, and new ones; each in the order of the sources.
     """
     train, validation, test = (SPLITS.index(name) for name in ("train", "validation", "test"))
-    classes = np.select(
-        [
-            table.assigned == test,
-            table.assigned == validation,
-            table.earlier == test,
-            table.earlier == validation,
-            table.earlier == train,
-        ],
-        list(range(5)),
-        5,
-    )
-    ranks = np.empty(len(table), np.int64)
-    ranks[np.argsort(classes, kind="stable")] = np.arange(len(table))
+    classes = np.full(len(table), 5, np.int8)
+    for rank, split in ((4, train), (3, validation), (2, test)):
+        classes[table.earlier == split] = rank
+    for rank, split in ((1, validation), (0, test)):
+        classes[table.assigned == split] = rank
+    ranks = np.empty(len(table), np.int32)
+    ranks[np.argsort(classes, kind="stable")] = np.arange(len(table), dtype=np.int32)
     return ranks
 
 
@@ -44,8 +40,8 @@ def drop_exact(table: Table, *, wanted: bool) -> None:
     A repeat with another label is told apart, for one of the two labels is wrong.
     """
     ranks = precedence(table)
-    rows = np.flatnonzero(table.stays)
     keys = table.numbers("content")
+    rows = repeated(keys[:, 0], np.flatnonzero(table.stays))
     order = rows[np.lexsort((ranks[rows], keys[rows, 1], keys[rows, 0]))]
     keys = keys[order]
     is_first = np.ones(len(order), bool)

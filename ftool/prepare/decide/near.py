@@ -45,7 +45,7 @@ NO_PAIRS = Pairs(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0))
 
 def similar_pairs(
     band_keys: "Iterable[Hashes]",
-    precedence: "Counts",
+    precedence: "NDArray[np.int32]",
     lengths: "Counts",
     take_words: "TakeWords",
     threshold: float,
@@ -83,9 +83,20 @@ def similar_pairs(
     )
 
 
-def _candidates(keys: "Hashes", precedence: "Counts", rows: int) -> "NDArray[np.uint64]":
+def repeated(keys: "Hashes", rows: "Counts") -> "Counts":
+    """Return those of some rows whose key another of them has too: as a rule a small part."""
+    rows = rows[np.argsort(keys[rows])]
+    ordered = keys[rows]
+    same = ordered[1:] == ordered[:-1]
+    is_repeated = np.zeros(len(rows), bool)
+    is_repeated[1:] = same
+    is_repeated[:-1] |= same
+    return np.sort(rows[is_repeated])
+
+
+def _candidates(keys: "Hashes", precedence: "NDArray[np.int32]", rows: int) -> "NDArray[np.uint64]":
     """Return the pairs of one band as `first * rows + second`."""
-    used = np.flatnonzero(keys != NO_BAND)
+    used = repeated(keys, np.flatnonzero(keys != NO_BAND))
     order = used[np.lexsort((precedence[used], keys[used]))]
     sorted_keys = keys[order]
     is_first = np.ones(len(order), bool)

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
     from ftool.prepare.refine.words import Counts, Hashes
     from ftool.recipe.schema import Recipe
 
+    Units = NDArray[np.int32]
+    """The number of each row's unit."""
+
 TRAIN, VALIDATION, TEST = range(len(SPLITS))
 
 
@@ -48,20 +51,20 @@ def divide(table: Table, pairs: Pairs, recipe: "Recipe") -> "NDArray[np.int8]":
     return places
 
 
-def _units(table: Table, pairs: Pairs) -> "Counts":
+def _units(table: Table, pairs: Pairs) -> "Units":
     """Return the number of each row's unit."""
     keys = table.numbers("unit")[:, 0], table.numbers("prompt")
     links_of = [(pairs.first, pairs.second), *map(_neighbours, keys)]
     first = np.concatenate([first for first, _ in links_of])
     second = np.concatenate([second for _, second in links_of])
     if not len(first):
-        return np.arange(len(table))
+        return np.arange(len(table), dtype=np.int32)
     from scipy.sparse import coo_matrix
     from scipy.sparse.csgraph import connected_components
 
     size = (len(table), len(table))
     links = coo_matrix((np.ones(len(first), np.int8), (first, second)), shape=size)
-    return np.asarray(connected_components(links, directed=False)[1], np.int64)
+    return np.asarray(connected_components(links, directed=False)[1])
 
 
 def _neighbours(keys: "Hashes") -> "tuple[Counts, Counts]":
@@ -72,7 +75,7 @@ def _neighbours(keys: "Hashes") -> "tuple[Counts, Counts]":
 
 
 def _of_units(
-    units: "Counts", splits: "NDArray[np.int8]", rows: "NDArray[np.bool_]"
+    units: "Units", splits: "NDArray[np.int8]", rows: "NDArray[np.bool_]"
 ) -> "NDArray[np.int8]":
     """Return the last of the splits that some rows give each unit; LOOSE without any."""
     found = np.full(int(units.max(initial=-1)) + 1, LOOSE, np.int8)
@@ -82,22 +85,24 @@ def _of_units(
 
 def _place(
     table: Table,
-    units: "Counts",
+    units: "Units",
     rows: "Counts",
     recipe: "Recipe",
     fixed: "NDArray[np.int8]",
 ) -> "NDArray[np.int8]":
     """Return the split of each loose row: its unit's earlier one, or what its label lacks."""
-    numbers, first, of_row, sizes = np.unique(
-        units, return_index=True, return_inverse=True, return_counts=True
-    )
-    ranks = np.full(len(numbers), 2**64 - 1, np.uint64)
-    np.minimum.at(ranks, of_row, mixed(table.numbers("unit")[rows], recipe.seed))
-    labels = np.zeros(len(numbers), np.int32)
-    if recipe.data.split.stratify:
-        labels = _majority(of_row, table.label[rows], len(numbers))
-    chosen = fixed[numbers].copy()
-    order = np.lexsort((first, ranks, labels))
+    count = len(fixed)
+    sizes = np.bincount(units, minlength=count)
+    first = np.zeros(count, np.int32)
+    first[units[::-1]] = np.arange(len(units), dtype=np.int32)[::-1]  # the last one written stays
+    ranks = np.full(count, 2**64 - 1, np.uint64)
+    np.minimum.at(ranks, units, mixed(table.numbers("unit")[rows], recipe.seed))
+    labels = np.zeros(count, np.int32)
+    if recipe.data.split.stratify and table.labels:
+        labels = _majority(units, table.label[rows], count)
+    chosen = fixed.copy()
+    present = np.flatnonzero(sizes)
+    order = present[np.lexsort((first[present], ranks[present], labels[present]))]
     ratios = _ratios(recipe)
     counts = dict.fromkeys(ratios, 0)
     seen = 0
@@ -113,7 +118,7 @@ def _place(
         for split, count in _fill(of_label, sizes, chosen, lacking, ratios).items():
             counts[split] += count
     chosen[chosen == LOOSE] = TRAIN
-    return chosen[of_row]
+    return chosen[units]
 
 
 def _fill(
@@ -161,10 +166,10 @@ def _ratios(recipe: "Recipe") -> dict[int, float]:
     }
 
 
-def _majority(units: "Counts", labels: "NDArray[np.int32]", count: int) -> "NDArray[np.int32]":
+def _majority(units: "Units", labels: "NDArray[np.int32]", count: int) -> "NDArray[np.int32]":
     """Return the most frequent label of each unit; of equals the first."""
     size = int(labels.max(initial=0)) + 2
-    pairs, times = np.unique(units * size + labels + 1, return_counts=True)
+    pairs, times = np.unique(units.astype(np.int64) * size + labels + 1, return_counts=True)
     of_unit, label = np.divmod(pairs, size)
     order = np.lexsort((label, -times, of_unit))
     found, first = np.unique(of_unit[order], return_index=True)

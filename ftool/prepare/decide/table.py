@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -105,7 +105,12 @@ class Table:
         """
         if not self.shards:
             return np.zeros((0, 2), np.uint64) if name in PAIRS else np.zeros(0, np.int64)
-        return np.concatenate([shard.numbers(name)[0] for shard in self.shards])
+        parts = (shard.numbers(name)[0] for shard in self.shards)
+        first = next(parts)
+        found = np.empty((len(self), *first.shape[1:]), first.dtype)  # never there twice
+        for start, part in zip(self.starts, chain([first], parts), strict=True):
+            found[start : start + len(part)] = part
+        return found
 
     def band_keys(self, used: "Flags") -> "Iterator[Hashes]":
         """Yield band after band the keys of the rows; 0 where a row is not to be used."""
@@ -194,7 +199,8 @@ def mixed(keys: "Hashes", seed: int) -> "Hashes":
     """
     state: Hashes
     with np.errstate(over="ignore"):
-        state = keys[:, 0] ^ (keys[:, 1] * np.uint64(0x9E3779B97F4A7C15))
+        state = keys[:, 1] * np.uint64(0x9E3779B97F4A7C15)
+        state ^= keys[:, 0]
         state += np.uint64((seed + 1) * 0x9E3779B97F4A7C15 % 2**64)
         state = (state ^ (state >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         state = (state ^ (state >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)

@@ -65,14 +65,14 @@ TEXTS = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
-@given(TEXTS, TEXTS, st.sampled_from([0.0, OWN_SHARE, 1.0]), st.sampled_from([18, 28]))
+@given(TEXTS, TEXTS, st.sampled_from([0.0, OWN_SHARE, 1.0]), st.sampled_from([3, 20, 1 << 20]))
 def test_shared_runs_as_in_plain_words(
-    held_out: list[list[int]], candidates: list[list[int]], share: float, most_bits: int
+    held_out: list[list[int]], candidates: list[list[int]], share: float, most_runs: int
 ) -> None:
     first = dict(enumerate(held_out))
     second = dict(enumerate(candidates, start=100))
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(decontaminate, "MOST_BITS", most_bits)
+        patched.setattr(decontaminate, "MOST_RUNS", most_runs)
         assert found(first, second, share) == brute(first, second, share)
 
 
