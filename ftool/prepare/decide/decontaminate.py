@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     """Yields blocks, anew on every call."""
     Runs = tuple[Hashes, NDArray[np.int32]]
     """Different runs of every row of a block, with the places of their rows in it."""
+    Pairs = tuple[Counts, NDArray[np.int32]]
+    """`row << 32 | place of a held-out row` for rows that share runs, and how many these are."""
 
 RUN_WORDS = 13
 """Words in a row that are no coincidence; a shorter text counts as a whole.
@@ -66,14 +68,15 @@ def shared_runs(
     """
     rows = np.concatenate([np.zeros(0, np.int64), *map(_distinct_rows, held_out())])
     runs = np.zeros(len(rows), np.int64)
-    pairs, times = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+    pairs, times = np.zeros(0, np.int64), np.zeros(0, np.int32)
     for part in (_Part(number, readings(total)) for number in range(readings(total))):
         known = _read_known(held_out(), part, workers)
         runs += known.runs
-        for found, of_pairs in mapped(partial(known.joined, part=part), candidates(), workers):
-            pairs.append(found)
-            times.append(of_pairs)
-    return _chosen(*_summed(np.concatenate(pairs), np.concatenate(times)), rows, runs, share)
+        joined = mapped(partial(known.joined, part=part), candidates(), workers)
+        found = [(pairs, times), *joined]
+        del known, joined  # makes room for the sort
+        pairs, times = _summed(found)
+    return _chosen(pairs, times, rows, runs, share)
 
 
 class _Part(NamedTuple):
@@ -106,11 +109,8 @@ class _Known:
     flags: "Flags"
     runs: "Counts"
 
-    def joined(self, block: "Block", part: _Part) -> "tuple[Counts, Counts]":
-        """Return the pairs of a row and a held-out one that share runs, and how many.
-
-        Pairs are `row << 32 | place of the held-out row`.
-        """
+    def joined(self, block: "Block", part: _Part) -> "Pairs":
+        """Return the pairs of a row and a held-out one that share runs, and how many."""
         hashes, owners = _runs(block, part, self.flags)
         begin = np.searchsorted(self.hashes, hashes)
         found = [np.zeros(0, np.int64)]
@@ -120,7 +120,7 @@ class _Known:
             rows = _distinct_rows(block)[owners[same]]
             found.append(rows << 32 | self.owners[places[same]])
         pairs, times = np.unique(np.concatenate(found), return_counts=True)
-        return pairs, times
+        return pairs, times.astype(np.int32)
 
 
 def _read_known(held_out: "Iterable[Block]", part: _Part, workers: int) -> _Known:
@@ -134,15 +134,18 @@ def _read_known(held_out: "Iterable[Block]", part: _Part, workers: int) -> _Know
         counts.append(np.bincount(places, minlength=rows))
         blocks.append((hashes, places + np.int32(first)))
         first += rows
-    hashes, owners = _rare(*_joined_blocks(blocks))
+    hashes, owners = _rare(blocks)
     bits = max(16, (_FLAGS_A_RUN * len(hashes)).bit_length())
     flags = np.zeros(1 << bits, bool)
     flags[_upper_bits(hashes, len(flags))] = True
     return _Known(hashes, owners, flags, np.concatenate(counts))
 
 
-def _joined_blocks(blocks: "list[Runs]") -> "Runs":
-    """Put the runs of all blocks together, which are removed from the list on the way."""
+def _rare(blocks: "list[Runs]") -> "Runs":
+    """Return the runs of all blocks, sorted, without those in more than COMMON_ROWS rows.
+
+    The blocks are removed from the list on the way, and nothing is there longer than needed.
+    """
     total = sum(len(hashes) for hashes, _ in blocks)
     every, owners = np.empty(total, np.uint64), np.empty(total, np.int32)
     start = 0
@@ -151,25 +154,24 @@ def _joined_blocks(blocks: "list[Runs]") -> "Runs":
         end = start + len(hashes)
         every[start:end], owners[start:end] = hashes, of_block
         start = end
-    return every, owners
-
-
-def _rare(hashes: "Hashes", owners: "NDArray[np.int32]") -> "Runs":
-    """Return the runs, sorted, without those that stand in more than COMMON_ROWS rows."""
-    order = np.argsort(hashes)
-    hashes, owners = hashes[order], owners[order]
-    begins = np.flatnonzero(np.diff(hashes, prepend=~hashes[:1]))
-    times = np.diff(begins, append=len(hashes))
-    rare = np.repeat(times <= COMMON_ROWS, times)
-    return hashes[rare], owners[rare]
+    order = np.argsort(every)
+    every, owners = every[order], owners[order]
+    del order
+    rare = np.ones(total, bool)
+    common = every[:-COMMON_ROWS] == every[COMMON_ROWS:]  # and all between are equal too
+    for step in range(COMMON_ROWS + 1):
+        rare[step : step + len(common)] &= ~common
+    return every[rare], owners[rare]
 
 
 def _upper_bits(hashes: "Hashes", size: int) -> "Hashes":
     return hashes >> np.uint64(64 - size.bit_length() + 1)
 
 
-def _summed(pairs: "Counts", times: "Counts") -> "tuple[Counts, Counts]":
+def _summed(found: "list[Pairs]") -> "Pairs":
     """Return the different pairs, sorted, and the sum of the times of each."""
+    pairs, times = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    found.clear()
     order = np.argsort(pairs, kind="stable")
     pairs, times = pairs[order], times[order]
     begins = np.flatnonzero(np.diff(pairs, prepend=pairs[:1] - 1))
@@ -177,7 +179,7 @@ def _summed(pairs: "Counts", times: "Counts") -> "tuple[Counts, Counts]":
 
 
 def _chosen(
-    pairs: "Counts", times: "Counts", held_out: "Counts", runs: "Counts", share: float
+    pairs: "Counts", times: "NDArray[np.int32]", held_out: "Counts", runs: "Counts", share: float
 ) -> Shared:
     """Return for every row the held-out one that it shares most with, where that is enough."""
     owners = pairs & 0xFFFFFFFF

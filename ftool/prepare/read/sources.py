@@ -2,10 +2,12 @@
 
 import hashlib
 import json
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -96,7 +98,12 @@ def find_inputs(folder: Path, sources: "Sequence[Source]", on_note: OnNote) -> l
     for origin, source in enumerate(sources):
         if source.path.startswith(HUB):
             continue
-        files = _files(folder, source.path)
+        files, links = _files(folder, source.path)
+        if links:
+            on_note(
+                f"{source.path}: {links} links that lead elsewhere are not read; name them one by"
+                " one where they are meant"
+            )
         known = [(shown, path) for shown, path in files if _extension(path) in EXTENSIONS]
         if not known:
             problems.append(_problem(source.path, files))
@@ -122,8 +129,8 @@ def find_inputs(folder: Path, sources: "Sequence[Source]", on_note: OnNote) -> l
 
 def _problem(written: str, files: list[tuple[str, Path]]) -> str:
     if not files:
-        is_pattern = any(sign in written for sign in "*?[")
-        return f"{written}: {'no file matches' if is_pattern else 'no such file or folder'}"
+        no_file = "no file matches" if _is_pattern(written) else "no such file or folder"
+        return f"{written}: {no_file}"
     found = ", ".join(sorted({_extension(path) or "no extension" for _, path in files}))
     return f"{written}: {found} is not a known kind; known are {', '.join(EXTENSIONS)}, also .gz"
 
@@ -133,12 +140,31 @@ def _extension(path: Path) -> str:
     return Path(name).suffix
 
 
-def _files(folder: Path, written: str) -> list[tuple[str, Path]]:
-    """Return shown name and path of every file that a source's path means, sorted."""
-    given = Path(written).expanduser()
-    path = folder / given
-    if path.is_file():
-        return [(_name(Path(path.name) if given.is_absolute() else given), path)]
+def _files(folder: Path, written: str) -> tuple[list[tuple[str, Path]], int]:
+    """Return shown name and path of every file that a source's path means, sorted.
+
+    Files of a folder or pattern that are links out of it are counted and left out: who put them
+    there need not be who names the folder.
+    """
+    try:
+        given = Path(written).expanduser()
+        path = folder / given
+        if path.is_file():
+            return [(_name(Path(path.name) if given.is_absolute() else given), path)], 0
+        fixed = takewhile(lambda part: not _is_pattern(part), given.parts)
+        root = folder.joinpath(*fixed).resolve()
+        files = _files_below(folder, given, path)
+    except (OSError, RuntimeError, ValueError):  # no path of this disk, or the home of nobody
+        return [], 0
+    own = [(name, file) for name, file in files if file.resolve().is_relative_to(root)]
+    return own, len(files) - len(own)
+
+
+def _is_pattern(text: str) -> bool:
+    return any(sign in text for sign in "*?[")
+
+
+def _files_below(folder: Path, given: Path, path: Path) -> list[tuple[str, Path]]:
     if path.is_dir():
         base = Path(path.name) if given.is_absolute() else given
         found = [(base / file.relative_to(path), file) for file in path.rglob("*")]
@@ -164,7 +190,13 @@ def _is_raw(name: Path, file: Path, given: Path) -> bool:
 
 
 def _name(path: Path) -> str:
-    return printable(path.as_posix())
+    return "".join(map(_visible, printable(path.as_posix())))
+
+
+def _visible(letter: str) -> str:
+    """Write a line end or control character of a name as what stands for it in Python."""
+    is_control = unicodedata.category(letter) in {"Cc", "Zl", "Zp"}
+    return letter.encode("unicode_escape").decode() if is_control else letter
 
 
 def _load_hub(source: "Source") -> Any:
@@ -253,6 +285,11 @@ def _damage_named(found: Input) -> Iterator[None]:
         yield
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{found.shown} is damaged or not readable: {error}") from error
+    except UnicodeError as error:  # a whole file can be of another encoding, not single bytes
+        raise DataError(
+            f"{found.shown} cannot be read in its encoding: {error}",
+            hint="correct `encoding` of this source, or leave it out",
+        ) from error
     except DataError as error:
         raise DataError(f"{found.shown}: {error.message}", hint=error.hint) from error
 
