@@ -51,7 +51,7 @@ class Shared:
 
     rows: "Counts"
     twins: "Counts"
-    runs: "Counts"
+    runs: "NDArray[np.int32]"
 
 
 def shared_runs(
