@@ -1,6 +1,7 @@
 # make demo   the life-cycle on the shipped recipe        make check  everything before a commit
 # make test   the tests                                   make fix    format, and what ruff can mend
 # make bench  side-by-side measurements, quick            make docs   the recipe reference
+# make reliability  faults, kills and damage: ten times as many as the tests try
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -8,7 +9,7 @@ BIN := $(abspath $(VENV))/bin
 READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: demo test check fix bench docs
+.PHONY: demo test check fix bench docs reliability
 
 test: $(READY)
 	$(BIN)/python -m pytest
@@ -19,6 +20,9 @@ check: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+reliability: $(READY)
+	FTOOL_LONG=1 $(BIN)/python -m pytest tests/reliability
 
 fix: $(READY)
 	$(BIN)/ruff format .

@@ -16,9 +16,9 @@ import torch
 
 from ftool.example import EncodedExample
 from ftool.model.adapter import attach_adapter
-from ftool.model.batch import make_batch, make_shared_batch, shared_prefix
+from ftool.model.batch import make_batch, make_row
 from ftool.model.encode import encode_examples, make_encoder
-from ftool.model.forward import enable_shared_prefix, token_losses
+from ftool.model.forward import enable_rows, token_losses
 from ftool.model.load import load_base_model
 from ftool.prepare.run import prepare
 from ftool.recipe.file import load_recipe
@@ -42,7 +42,7 @@ def measure(model: Any, examples: list[EncodedExample], batches: int) -> dict[st
     for number in range(batches + 1):
         part = sorted(examples[number * BATCH :][:BATCH], key=lambda e: len(e.input_ids))
         padded, padded_loss = timed(model, make_batch(part))
-        shared, loss = timed(model, make_shared_batch(part, prefix=shared_prefix(part)))
+        shared, loss = timed(model, make_row(part))
         difference = max(difference, abs(loss - padded_loss))
         if number:
             seconds["padded"] += padded
@@ -68,7 +68,7 @@ def main() -> None:
         encoder = make_encoder(loaded.tokenizer)
         examples = encode_examples(dataset.examples("train"), encoder, max_length=8192).examples
     model = attach_adapter(loaded.model, Lora(), seed=recipe.seed).train()
-    if not enable_shared_prefix(model, examples[:2]):
+    if not enable_rows(model, examples[:2]):
         raise SystemExit("the shipped base does not share a prefix")
     found = measure(model, examples, 3 if options.quick else 12)
     print(

@@ -8,11 +8,19 @@ console/            all a person sees in a terminal
   terminal.py         the two streams, text made safe for them, pieces of tables
   screen.py           notes, progress, the live loss
   dataset.py          prepared data, examples, one row explained
-  summary.py          errors, the next command, runs, reports, uploads
+  summary.py          errors, the next command, runs, uploads
+  report.py           a report, and runs beside one another
+  dry_run.py          a training that was only tried
 errors.py           what is refused on purpose, with exit codes
+credentials.py      tokens and passwords: what they look like, and text without them
 example.py          Message, Example, EncodedExample: the unit of data
-artifacts.py        the folders of prepared datasets and runs: manifests, fingerprints, locks
+artifacts.py        the folders of prepared datasets and runs: manifests, fingerprints
+lock.py             one process in a folder
+seal.py             digests of the files of a folder
 metrics.py          metrics and their intervals as pure functions
+tally.py            hits, support and predictions per label
+resample.py         bootstrap of rows and of groups of rows
+keys.py             equal bytes for examples that say the same
 recipe/             the one declaration of every setting
   schema.py           Recipe: types, defaults, bounds, meanings
   file.py             find, load and write recipe files
@@ -45,7 +53,6 @@ prepare/            raw sources -> PreparedDataset
     quality.py        published rules for web text
     language.py       which language a text is in
     tokens.py         tokens, by the base model's tokenizer.json
-    keys.py           equal bytes for examples that say the same
     words.py          texts as hashed words: shingles, runs, Jaccard similarity
     minhash.py        signatures of texts: those that are alike share a band
     shard.py          what became of a unit, on disk
@@ -73,20 +80,38 @@ prepare/            raw sources -> PreparedDataset
 model/              the only folder that imports transformers and peft
   place.py            where a base model lies on this machine
   load.py             base model and tokenizer from a folder, a run or the Hub; device, dtype
+  foreign.py          pickles, code and links that a model from outside may not bring
+  template_probe.py   chat templates from outside, tried in a process with limits
   embedded.py         the offline default base model
-  adapter.py          LoRA: attach, save, load, merge
+  adapter.py          LoRA and DoRA: attach, save, load, merge
+  low_rank.py         LoRA layers that read one input, computed together
   tokenizer.py        save a tokenizer
   encode.py           Example -> token ids and labels through the chat template
-  attention.py        attention over a row of examples that share a prefix
+  template.py         where a chat template puts what the assistant wrote
+  pieces.py           many texts -> token ids: equal pieces once, in one call
+  attention.py        attention over a row of examples that share prefixes
+  prefix.py           what examples begin with in common: micro-batches, the tree of a row
   batch.py            EncodedExamples -> tensors
   forward.py          one forward pass and its token losses
+  loss.py             losses of many tokens without all their logits at once
+  memory.py           will it fit: the peak memory of a training, and what there is
   rank.py             exact label ranking
   generate.py         batched greedy generation
+  branches.py         attention over prompts that continue one beginning, and what continues them
+  label_scores.py     log-likelihood of every label, plainly
+  prompts.py          prompts of similar length in one batch
+  search.py           best-first search for the likeliest label of one prompt
+  token_scores.py     losses of learned tokens, and which the model put first
+  trie.py             the labels' token sequences as a tree
 train/              PreparedDataset -> TrainingRun
-  run.py              assemble model, data, optimizer and loop
+  run.py              own the run folder, from the plan to the manifest
+  assemble.py         model, examples and plan, for a run or a dry run
+  dry_run.py          what a training will take, by a few of its steps
   folder.py           the run folder: new, resumed, finished or refused
+  fingerprint.py      what makes two runs the same
   plan.py             what `auto` becomes on this machine, with reasons
   order.py            which examples in which step
+  layout.py           what the micro-batches of an epoch run
   loop.py             the loop: a generator of TrainingSteps
   loss.py             normalization over the global batch
   optimizer.py        parameter groups, AdamW, schedules
@@ -100,6 +125,22 @@ eval/               run or model + split -> Report
   statistics.py       floors and stratified samples
   metric.py           the evaluate.Metric subclass
   report.py           Report -> JSON
+  findings.py         all that a report tells beside its metrics
+  paired.py           two models on the same rows: fixed, broken, a verdict
+  calibration.py      what probabilities mean, coverage at a precision
+  slices.py           metrics by the values of a column
+  overlap.py          scored rows that were learned from
+  learning.py         the curves of a run, over-fitting
+  caveats.py          what limits the numbers, in sentences
+  mistakes.py         errors.jsonl: wrong rows as a source
+  compare.py          runs beside one another
+  page.py             report.html
+  drawings.py         its curves
+  answers.py          metrics of open answers and of tokens, and their report
+  losses.py           the loss of every example, and which tokens the model put first
+  own_metric.py       the metric that a recipe names
+  predictions.py      predictions.jsonl while it is made, taken up again
+  text_scores.py      open answers beside their references
 hub/                TrainingRun -> Hub repository
   push.py             one commit, private by default, checked afterwards
   staging.py          the files of a repository before the upload

@@ -1,5 +1,6 @@
 """`python -m ftool`, also what torchrun starts: runs the verbs, turns errors into exit codes."""
 
+import contextlib
 import errno
 import io
 import os
@@ -11,6 +12,7 @@ from typing import Any, NoReturn
 import typer
 
 from ftool.cli import app
+from ftool.credentials import WHERE, is_secret
 from ftool.errors import DeviceError, FtoolError, RecipeError, RunError
 
 INTERRUPTED = 130
@@ -22,6 +24,8 @@ IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, err
 """A file where a folder is needed, a link in a circle, and the like."""
 SPINS = "20000"
 """How long OpenMP threads spin for one another; the default starves on a machine that is shared."""
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
+"""Parameters of glibc's mallopt, as malloc.h numbers them."""
 
 
 def _usage_error(error: typer.TyperException) -> RecipeError:
@@ -53,7 +57,9 @@ def _interrupted() -> int:
 
 
 def _bug() -> int:
-    traceback.print_exc()
+    from ftool.console import show_bug
+
+    show_bug(traceback.format_exc())
     typer.echo("\nThis is a bug in ftool, not a mistake of yours; please report it.", err=True)
     return BUG
 
@@ -67,6 +73,8 @@ def _broken_pipe() -> int:
 def run(words: list[str]) -> int:
     """Run one command line and return its exit code."""
     try:
+        if any(map(is_secret, words)):
+            raise RecipeError(f"a word of this command looks like a secret: {WHERE}")
         code = app(args=words, prog_name="ftool", standalone_mode=False) or 0
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -89,10 +97,28 @@ def _terminate(*_: Any) -> NoReturn:
     raise SystemExit(TERMINATED)
 
 
+def _keep_freed_memory() -> None:
+    """Let the C library keep what is freed, in large pages, for training needs it at once again.
+
+    Fresh pages take more than a tenth of a step on a CPU. Settings of the user's own stay.
+    """
+    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    import ctypes
+
+    os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # PyTorch's
+    with contextlib.suppress(AttributeError):  # another C library than glibc
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_MAX, 0)
+        mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
 def main() -> NoReturn:
     """Run the command line of this process; SIGTERM unwinds it like any other exit."""
     signal.signal(signal.SIGTERM, _terminate)
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    if sys.argv[1:2] == ["train"]:
+        _keep_freed_memory()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -1,10 +1,9 @@
-"""PreparedDataset and TrainingRun folders: manifests, fingerprints, atomic writes, locks."""
+"""PreparedDataset and TrainingRun folders: manifests, fingerprints, atomic writes."""
 
 import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -12,13 +11,14 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ftool.errors import DataError, RunError
 from ftool.example import SPLITS, Example, example_from_record
+from ftool.lock import LOCK
+from ftool.seal import damages, sync
 
 if TYPE_CHECKING:
     from ftool.recipe.schema import Recipe
 
 SCHEMA = 1
 MANIFEST = "manifest.json"
-LOCK = ".lock"
 
 
 def ftool_version() -> str:
@@ -49,6 +49,7 @@ def write_text(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     partial.replace(path)
+    sync(path.parent)
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -73,27 +74,6 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     if path.is_file():
         with path.open(encoding="utf-8") as file:
             yield from (json.loads(line) for line in file if line.strip())
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Hold a folder for this process; the lock of a dead process never blocks.
-
-    Raises:
-        RunError: another process holds it.
-    """
-    from filelock import FileLock, Timeout
-
-    folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as error:
-        raise RunError(f"another ftool process works in {folder}", hint="wait for it") from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 def is_ours(folder: Path) -> bool:
@@ -162,6 +142,24 @@ class PreparedDataset:
     def count(self, split: str) -> int:
         """Return the number of examples in a split."""
         return int(self.rows["kept"].get(split, 0))
+
+    def refuse_damage(self) -> None:
+        """Refuse splits that are not, byte for byte, what `ftool prepare` wrote.
+
+        Raises:
+            DataError: with the names of the files.
+        """
+        manifest = self.manifest()
+        outputs = {n: s for n, s in manifest.get("outputs", {}).items() if n.endswith(".parquet")}
+        there = {n for n in outputs if (self.path / n).is_file()}
+        wrong = [n for n in outputs if n not in there or file_sha256(self.path / n) != outputs[n]]
+        if manifest["fingerprint"] != self.fingerprint:
+            wrong.append(MANIFEST)
+        if wrong:
+            raise DataError(
+                f"{self.path} was changed since it was prepared: {', '.join(wrong)}",
+                hint="run: ftool prepare --fresh",
+            )
 
     def examples(self, split: str) -> list[Example]:
         """Read one split.
@@ -232,15 +230,28 @@ class TrainingStep:
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One scored example; `predicted` is None where no label could be read from the output."""
+    """One scored example; `predicted` is None where no label could be read from the output.
+
+    Of a ranking it holds the probability of the predicted label among all labels and that of no
+    label at all, each as the middle of its bounds, and the label that greedy generation would
+    give. Of generation, how the label was read and the score of an open answer. Of a loss, the
+    learned tokens, those put first by the model, and the bytes they stand for.
+    """
 
     id: str
     expected: str | None
     predicted: str | None
     output: str
     log_probability: float | None = None
+    probability: float | None = None
+    probability_bounds: tuple[float, float] | None = None
+    off_label: float | None = None
+    greedy: str | None = None
+    parsed_by: str | None = None
     loss: float | None = None
     learned_tokens: int = 0
+    correct_tokens: int = 0
+    learned_bytes: int = 0
 
     @property
     def correct(self) -> bool:
@@ -250,6 +261,17 @@ class Prediction:
     def as_dict(self) -> dict[str, Any]:
         """Return the line of predictions.jsonl."""
         return {**asdict(self), "correct": self.correct}
+
+    @classmethod
+    def from_dict(cls, line: Mapping[str, Any]) -> Self:
+        """Return the prediction that a line of predictions.jsonl holds.
+
+        Raises:
+            TypeError: it holds something else.
+        """
+        known = {name: value for name, value in line.items() if name != "correct"}
+        bounds = known.get("probability_bounds")
+        return cls(**known | {"probability_bounds": bounds and tuple(bounds)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,6 +335,18 @@ class TrainingRun:
     def manifest(self) -> dict[str, Any]:
         """Return everything the manifest says."""
         return dict(read_json(self.path / MANIFEST))
+
+    def refuse_damage(self) -> None:
+        """Refuse a model folder that is not, byte for byte, what `ftool train` wrote.
+
+        Raises:
+            RunError: with the names of the files.
+        """
+        if found := damages(self.model_path, self.manifest().get("model_files", {})):
+            raise RunError(
+                f"{self.model_path} is damaged: {', '.join(found)}",
+                hint="run the `ftool train` of this run again; it writes the model anew",
+            )
 
     def recipe(self) -> "Recipe":
         """Return the resolved recipe that the run was trained with."""

@@ -21,6 +21,7 @@ from ftool.errors import RecipeError
 
 QUIET = {
     "DATASETS_VERBOSITY": "error",
+    "DISABLE_SAFETENSORS_CONVERSION": "1",  # asks a service of the Hub to convert pickles
     "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_PROGRESS_BARS": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -169,7 +170,7 @@ def show(
 
 @app.command(
     epilog=_examples(
-        "ftool train --recipe customer_support",
+        "ftool train --recipe customer_support --dry-run",
         "ftool train --recipe tickets.yaml --run rank8 train.method.r=8",
     )
 )
@@ -183,28 +184,46 @@ def train(
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Move an older run of this name aside, start anew.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Try a few steps: time and memory; write nothing.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the result as JSON and nothing else.")
+    ] = False,
 ) -> None:
     """Fine-tune the base model on the prepared dataset.
 
     An interrupted run goes on where it stopped. KEY=VALUE replaces a setting of the recipe.
     """
-    from ftool.console import Screen, show_next, show_run
+    from ftool.console import Screen, show_dry_run, show_json, show_next, show_run
 
     settings, file = read_recipe(recipe, only_overrides(overrides))
     with Screen() as screen:
         screen.note(f"recipe: {file}")
-        from ftool.train.run import train as train_model
+        if dry_run:
+            from ftool.train.dry_run import dry_run as try_to_train
 
-        finished = train_model(
-            settings,
-            run=run,
-            fresh=fresh,
-            on_note=screen.note,
-            on_progress=screen.progress,
-            on_step=screen.step,
-        )
-    show_run(finished)
-    show_next(["ftool", "eval", str(finished.path)])
+            tried = try_to_train(settings, on_note=screen.note, on_progress=screen.progress)
+        else:
+            from ftool.train.run import train as train_model
+
+            finished = train_model(
+                settings,
+                run=run,
+                fresh=fresh,
+                on_note=screen.note,
+                on_progress=screen.progress,
+                on_step=screen.step,
+            )
+    if as_json:
+        show_json(tried.as_dict() if dry_run else finished.manifest())
+    elif dry_run:
+        show_dry_run(tried)
+        named = ["--run", run] if run else []
+        show_next(["ftool", "train", *again(recipe, overrides), *named])
+    else:
+        show_run(finished)
+        show_next(["ftool", "eval", str(finished.path)])
 
 
 @app.command(
@@ -227,6 +246,14 @@ def evaluate(
     split: Annotated[
         Literal["validation", "test", "train"], typer.Option(help="Which examples to score.")
     ] = "validation",
+    slices: Annotated[
+        list[str] | None,
+        typer.Option("--slice", metavar="COLUMN", help="Score the values of this column apart."),
+    ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(metavar="COLUMN", help="Rows of one value are not independent."),
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON and nothing else.")
     ] = False,
@@ -242,6 +269,7 @@ def evaluate(
         subject, settings = find_subject(name, recipe, overrides, screen, needs_recipe=data is None)
         if data is not None and not (data / "manifest.json").is_file():
             settings, data = prepare_file(data, split, subject, settings, screen)
+        from ftool.eval.findings import Columns
         from ftool.eval.run import evaluate as evaluate_model
 
         report = evaluate_model(
@@ -249,6 +277,7 @@ def evaluate(
             recipe=settings,
             data=data,
             split=split,
+            columns=Columns(slices or (), group),
             on_note=screen.note,
             on_progress=screen.progress,
         )
@@ -261,6 +290,38 @@ def evaluate(
     else:
         words = ["push-to-hub", str(subject.path), "--repo", "OWNER/NAME", "--dry-run"]
         show_next(["ftool", *words])
+
+
+@app.command(
+    epilog=_examples(
+        "ftool compare runs/support runs/rank8 --split test",
+        "ftool compare runs/production runs/rank8 runs/rank64 --json",
+    )
+)
+def compare(
+    runs: Annotated[list[str] | None, typer.Argument(metavar="RUN", hidden=True)] = None,
+    split: Annotated[
+        Literal["validation", "test", "train"], typer.Option(help="Which reports to compare.")
+    ] = "validation",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the comparison as JSON and nothing else.")
+    ] = False,
+) -> None:
+    """Compare runs that were scored on the same rows, each with the first.
+
+    RUN RUN ... are two runs or more.
+    """
+    from ftool.console import Screen, show_comparison, show_json
+
+    with Screen() as screen:
+        found = [find_run(run, screen) for run in runs or []]
+        from ftool.eval.compare import compare as compare_runs
+
+        compared = compare_runs(found, split=split)
+    if as_json:
+        show_json(compared.as_dict())
+    else:
+        show_comparison(compared)
 
 
 @app.command(

@@ -15,9 +15,11 @@ Any other exception is a bug in ftool: the traceback is kept and the exit code i
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from ftool.credentials import masked
+
 
 class FtoolError(Exception):
-    """Say where, what, what is allowed and what to do.
+    """Say where, what, what is allowed and what to do; tokens are masked.
 
     Args:
         message: where and what is wrong, and what is allowed there.
@@ -27,9 +29,9 @@ class FtoolError(Exception):
     exit_code = 1
 
     def __init__(self, message: str, *, hint: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.hint = hint
+        self.message = masked(message)
+        self.hint = masked(hint)
+        super().__init__(self.message)
 
 
 class RecipeError(FtoolError):
@@ -48,6 +50,23 @@ class RunError(FtoolError):
     """A run folder is missing, locked, incomplete or of other inputs, or training diverged."""
 
     exit_code = 3
+
+
+class DivergedError(RunError):
+    """Training met a loss, gradient, weight or moment that is not finite.
+
+    Args:
+        step: that met it, counted from 1.
+        cause: what was not finite.
+    """
+
+    def __init__(self, step: int, cause: str) -> None:
+        self.step = step
+        self.cause = cause
+        super().__init__(
+            f"step {step}: {cause}",
+            hint="lower train.learning_rate or look at these examples, then train with --fresh",
+        )
 
 
 class GateError(FtoolError):

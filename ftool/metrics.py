@@ -1,10 +1,14 @@
 """Accuracy, precision, recall, F1, confusion, loss, perplexity and intervals: pure functions."""
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 from typing import TYPE_CHECKING
+
+from ftool.resample import CONFIDENCE, DRAWS, blocks, middle, resampled_sums
+from ftool.tally import Tally, label_cells, tally_features, tally_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -13,7 +17,6 @@ if TYPE_CHECKING:
     Floats = NDArray[np.float64]
     Counts = NDArray[np.int64]
 
-CONFIDENCE = 0.95
 LABEL_METRICS = (
     "accuracy",
     *(
@@ -24,7 +27,6 @@ LABEL_METRICS = (
 )
 """Every metric of labels. There is no bare `f1`: which mean is meant changes the number."""
 
-_BLOCK_BYTES = 32 * 2**20
 _LARGEST_EXPONENT = 700.0
 
 
@@ -41,6 +43,8 @@ class Estimate:
 class LabelScores:
     """How well labels were predicted.
 
+    `per_label` holds precision, recall and F1 with their bounds (`f1_low`, `f1_high`) and support.
+
     `confusion` is [declared labels, declared labels + 1]: a row is an expected label, a column a
     predicted one, the last column counts answers that name no declared label.
     """
@@ -54,86 +58,47 @@ class LabelScores:
     never_predicted: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class _Tally:
-    """Counts per label; a leading axis, where there is one, runs over bootstrap draws."""
-
-    hits: "Floats"  # [..., labels]
-    support: "Floats"  # [..., labels]
-    predicted: "Floats"  # [..., labels]
-
-    def per_label(self) -> dict[str, "Floats"]:
-        """Return precision, recall and F1 of each label; 0 where the denominator is 0.
-
-        F1 = 2 TP / (2 TP + FP + FN), the harmonic mean of precision and recall.
-
-        Source:
-            van Rijsbergen, Information Retrieval (1979), chapter 7.
-        """
-        return {
-            "precision": _ratio(self.hits, self.predicted),
-            "recall": _ratio(self.hits, self.support),
-            "f1": _ratio(2 * self.hits, self.support + self.predicted),
-        }
-
-    def metrics(self) -> dict[str, "Floats"]:
-        """Return every metric of LABEL_METRICS, [...].
-
-        Macro is the plain mean over the labels with support, weighted the mean by support, micro
-        the score of the summed counts. An unparsed answer is a miss of its expected label.
-
-        Source:
-            Sokolova and Lapalme (2009), A systematic analysis of performance measures for
-            classification tasks, table 3; equal to scikit-learn's precision_recall_fscore_support
-            with zero_division=0 and, for macro, labels= those with support.
-        """
-        scores = self.per_label()
-        total = self.support.sum(-1)
-        present = self.support > 0
-        summed = _Tally(*(c.sum(-1) for c in (self.hits, self.support, self.predicted))).per_label()
-        values = {"accuracy": _ratio(self.hits.sum(-1), total)}
-        for name, score in scores.items():
-            values[f"{name}_macro"] = _ratio((score * present).sum(-1), present.sum(-1))
-            values[f"{name}_micro"] = summed[name]
-            values[f"{name}_weighted"] = _ratio((score * self.support).sum(-1), total)
-        return {name: values[name] for name in LABEL_METRICS}
-
-
 def score_labels(
     expected: Sequence[str],
     predicted: Sequence[str | None],
     label_names: Sequence[str],
     *,
-    draws: int = 10_000,
+    groups: Sequence[str] | None = None,
+    draws: int = DRAWS,
     seed: int = 17,
 ) -> LabelScores:
     """Score predicted labels, with an interval for every metric.
 
-    Accuracy has Wilson's interval, the others a percentile bootstrap over the examples.
+    Proportions have Wilson's interval, the other metrics a percentile bootstrap over the examples.
+    With groups every interval is a bootstrap over the groups.
 
     Args:
         expected: the right label of each example.
         predicted: the label read from each answer; None, or a label that is not declared, counts
             as unparsed: always wrong, never a label.
         label_names: the declared labels.
+        groups: what each example belongs to, where those of one group are not independent.
         draws: bootstrap resamples.
         seed: of the resamples.
 
     Raises:
         ValueError: no examples, unequal lengths, or an expected label that is not declared.
     """
-    confusion = _confusion(expected, predicted, label_names)
+    cells = label_cells(expected, predicted, label_names)
+    confusion = _confusion(cells, len(label_names))
     tally = _tally(confusion)
-    values = {name: float(value) for name, value in tally.metrics().items()}
-    metrics = _bootstrap(confusion, values, draws, seed)
-    hits, total = int(tally.hits.sum()), int(confusion.sum())
-    metrics["accuracy"] = wilson(hits, total)
-    scores = {name: column.tolist() for name, column in tally.per_label().items()}
-    scores["support"] = confusion.sum(1).tolist()
+    metrics, drawn_bounds = _bootstrap(cells, tally, groups, draws, seed)
+    if groups is None:
+        metrics["accuracy"] = wilson(int(tally.hits.sum()), len(cells))
+    bounds = _label_bounds(tally) if groups is None else drawn_bounds
+    columns = {name: column.tolist() for name, column in tally.per_label().items()}
+    columns["support"] = confusion.sum(1).tolist()
+    for name, (low, high) in bounds.items():
+        columns |= {f"{name}_low": low.tolist(), f"{name}_high": high.tolist()}
     return LabelScores(
         metrics=metrics,
         per_label={
-            label: {name: column[index] for name, column in scores.items()}
+            label: {name: column[index] for name, column in columns.items()}
             for index, label in enumerate(label_names)
         },
         confusion=tuple(tuple(row) for row in confusion.tolist()),
@@ -152,7 +117,8 @@ def label_metrics(
     Raises:
         ValueError: no examples, unequal lengths, or an expected label that is not declared.
     """
-    tally = _tally(_confusion(expected, predicted, label_names))
+    cells = label_cells(expected, predicted, label_names)
+    tally = _tally(_confusion(cells, len(label_names)))
     return {name: float(value) for name, value in tally.metrics().items()}
 
 
@@ -187,22 +153,47 @@ def wilson(hits: int, total: int) -> Estimate:
     """
     if not 0 <= hits <= total or total == 0:
         raise ValueError(f"{hits} of {total} is not a proportion")
-    ratio = hits / total
+    low, high = _wilson_bounds(hits, total)
+    return Estimate(hits / total, float(low), float(high))
+
+
+def _wilson_bounds(hits: "Floats | int", total: "Floats | int") -> tuple["Floats", "Floats"]:
+    """Return the bounds of proportions; nothing is known of those without a total."""
+    import numpy as np
+
+    hits, total = np.asarray(hits, dtype=float), np.asarray(total, dtype=float)
+    count = np.where(total > 0, total, 1.0)
+    ratio = hits / count
     z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
-    center = ratio + z * z / (2 * total)
-    reach = z * math.sqrt(ratio * (1 - ratio) / total + z * z / (4 * total * total))
-    scale = 1 + z * z / total
+    center = ratio + z * z / (2 * count)
+    reach = z * np.sqrt(ratio * (1 - ratio) / count + z * z / (4 * count * count))
+    scale = 1 + z * z / count
     # The bounds of 0 and of all hits are exactly 0 and 1 but for rounding.
-    low = 0.0 if hits == 0 else (center - reach) / scale
-    high = 1.0 if hits == total else (center + reach) / scale
-    return Estimate(ratio, low, high)
+    low = np.where(hits == 0, 0.0, (center - reach) / scale)
+    high = np.where(hits == total, 1.0, (center + reach) / scale)
+    return low, high
+
+
+def _label_bounds(tally: Tally) -> dict[str, tuple["Floats", "Floats"]]:
+    """Return low and high of precision, recall and F1 of each label; 0 to 1 where unknown.
+
+    Precision and recall are proportions. F1 = 2J / (1 + J) grows with Jaccard's
+    J = TP / (TP + FP + FN), a proportion too, so that bounds of J are bounds of F1.
+    """
+    either = tally.support + tally.predicted - tally.hits
+    low, high = _wilson_bounds(tally.hits, either)
+    return {
+        "precision": _wilson_bounds(tally.hits, tally.predicted),
+        "recall": _wilson_bounds(tally.hits, tally.support),
+        "f1": (2 * low / (1 + low), 2 * high / (1 + high)),
+    }
 
 
 def loss_estimate(
     losses: Sequence[float],
     learned_tokens: Sequence[int],
     *,
-    draws: int = 10_000,
+    draws: int = DRAWS,
     seed: int = 17,
 ) -> Estimate:
     """Return the mean loss per learned token, with a percentile bootstrap over the examples.
@@ -232,10 +223,10 @@ def loss_estimate(
     examples = len(pairs)
     generator = np.random.default_rng(seed)
     means = []
-    for size in _blocks(max(1_000, min(draws, 10**8 // examples)), 24 * examples):
+    for size in blocks(max(1_000, min(draws, 10**8 // examples)), 24 * examples):
         rows = generator.integers(0, examples, (size, examples))
         means.append(sums[rows].sum(1) / tokens[rows].sum(1))
-    return _percentiles(float(sums.sum() / tokens.sum()), np.concatenate(means))
+    return percentiles(float(sums.sum() / tokens.sum()), np.concatenate(means))
 
 
 def perplexity(loss: float) -> float:
@@ -255,84 +246,46 @@ def perplexity_estimate(loss: Estimate) -> Estimate:
     return Estimate(perplexity(loss.value), perplexity(loss.low), perplexity(loss.high))
 
 
-def _confusion(
-    expected: Sequence[str], predicted: Sequence[str | None], label_names: Sequence[str]
-) -> "Counts":
-    """Count (expected, predicted) pairs, [labels, labels + 1]."""
-    import numpy as np
-
-    unparsed = len(label_names)
-    index: dict[str | None, int] = {label: place for place, label in enumerate(label_names)}
-    if len(index) != unparsed:
-        raise ValueError("a label is declared twice")
-    if undeclared := sorted(set(expected) - index.keys()):
-        raise ValueError(f"expected labels that are not declared: {undeclared}")
-    if not expected:
-        raise ValueError("there are no examples to score")
-    cells = [
-        index[right] * (unparsed + 1) + index.get(given, unparsed)
-        for right, given in zip(expected, predicted, strict=True)
-    ]
-    counts = np.bincount(cells, minlength=unparsed * (unparsed + 1))
-    return counts.reshape(unparsed, unparsed + 1)
-
-
-def _tally(confusion: "Counts") -> _Tally:
-    counts = confusion.astype(float)
-    return _Tally(counts.diagonal(), counts.sum(1), counts[:, :-1].sum(0))
-
-
-def _bootstrap(
-    confusion: "Counts", values: Mapping[str, float], draws: int, seed: int
-) -> dict[str, Estimate]:
-    """Resample the examples and return an interval for every value.
-
-    Only counts matter, so instead of drawing rows the non-empty cells of the confusion matrix are
-    drawn from their multinomial: the same law, far fewer random numbers.
-
-    Source:
-        Efron and Tibshirani (1993), An Introduction to the Bootstrap, chapters 6 and 13.
-    """
-    import numpy as np
-
-    rows, columns = confusion.nonzero()
-    cells = confusion[rows, columns]
-    labels = np.arange(len(confusion))
-    of_row = (rows[:, None] == labels).astype(float)  # [cells, labels]
-    of_column = (columns[:, None] == labels).astype(float)  # [cells, labels]; unparsed is in none
-    of_hit = of_row * of_column
-    total = int(cells.sum())
-    generator = np.random.default_rng(seed)
-    resampled: dict[str, list[Floats]] = {name: [] for name in values}
-    for size in _blocks(draws, 16 * len(cells) + 96 * len(labels)):
-        counts = generator.multinomial(total, cells / total, size=size).astype(float)
-        tally = _Tally(counts @ of_hit, counts @ of_row, counts @ of_column)
-        for name, drawn in tally.metrics().items():
-            resampled[name].append(drawn)
-    return {
-        name: _percentiles(value, np.concatenate(resampled[name])) for name, value in values.items()
-    }
-
-
-def _percentiles(value: float, drawn: "Floats") -> Estimate:
-    """Return the middle 95 % of the draws, widened where it would leave out the value itself."""
-    import numpy as np
-
-    low, high = np.quantile(drawn, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
+def percentiles(value: float, drawn: "Floats") -> Estimate:
+    """Return a value with the middle 95 % of its draws, widened where that leaves it out."""
+    low, high = middle(drawn)
     return Estimate(value, min(value, float(low)), max(value, float(high)))
 
 
-def _blocks(draws: int, bytes_per_draw: int) -> list[int]:
-    """Divide the draws so that the arrays of one block stay small, whatever the data."""
-    size = max(1, _BLOCK_BYTES // bytes_per_draw)
-    return [min(size, draws - start) for start in range(0, draws, size)]
-
-
-def _ratio(numerator: "Floats", denominator: "Floats") -> "Floats":
+def _confusion(cells: "Counts", labels: int) -> "Counts":
     import numpy as np
 
-    zeros = np.zeros(np.broadcast(numerator, denominator).shape)
-    return np.divide(numerator, denominator, out=zeros, where=np.asarray(denominator) > 0)
+    return np.bincount(cells, minlength=labels * (labels + 1)).reshape(labels, labels + 1)
+
+
+def _tally(confusion: "Counts") -> Tally:
+    counts = confusion.astype(float)
+    return Tally(counts.diagonal(), counts.sum(1), counts[:, :-1].sum(0))
+
+
+def _bootstrap(
+    cells: "Counts", tally: Tally, groups: Sequence[str] | None, draws: int, seed: int
+) -> tuple[dict[str, Estimate], dict[str, tuple["Floats", "Floats"]]]:
+    """Resample examples or groups; return metrics with intervals and, of groups, label bounds."""
+    import numpy as np
+
+    distinct, kinds = np.unique(cells, return_inverse=True)
+    features = tally_features(distinct, tally.hits.shape[-1])
+    metrics: defaultdict[str, list[Floats]] = defaultdict(list)
+    scores: defaultdict[str, list[Floats]] = defaultdict(list)
+    for sums in resampled_sums(kinds, features, groups=groups, draws=draws, seed=seed):
+        drawn = tally_of(sums)
+        for name, value in drawn.metrics().items():
+            metrics[name].append(value)
+        for name, score in drawn.known_per_label().items() if groups is not None else ():
+            scores[name].append(score)
+    values = {name: float(value) for name, value in tally.metrics().items()}
+    estimates = {n: percentiles(value, np.concatenate(metrics[n])) for n, value in values.items()}
+    bounds = {}
+    for name, point in tally.per_label().items() if groups is not None else ():
+        low, high = middle(np.concatenate(scores[name]))
+        bounds[name] = (np.minimum(low, point), np.maximum(high, point))
+    return estimates, bounds
 
 
 def _where_zero(counts: "Floats", label_names: Sequence[str]) -> tuple[str, ...]:

@@ -1,7 +1,5 @@
 import json
 import os
-import subprocess
-import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -29,7 +27,6 @@ from ftool.artifacts import (
     file_sha256,
     fingerprint,
     is_ours,
-    locked,
     newest_run,
     read_json,
     read_jsonl,
@@ -112,23 +109,6 @@ def test_json_lines_survive_the_way_through_a_file(tmp_path: Path) -> None:
     assert (tmp_path / "rows.jsonl").read_bytes().count(b"\n") == 2
     assert list(read_jsonl(tmp_path / "rows.jsonl")) == rows
     assert list(read_jsonl(tmp_path / "missing.jsonl")) == []
-
-
-def test_a_folder_is_held_by_one_process(tmp_path: Path) -> None:
-    program = (
-        "import sys; from pathlib import Path; from ftool.artifacts import locked\n"
-        "with locked(Path(sys.argv[1])): print('held', flush=True); sys.stdin.read()"
-    )
-    command = [sys.executable, "-c", program, str(tmp_path / "runs")]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
-        assert holder.stdout is not None
-        assert holder.stdout.readline() == b"held\n"
-        with pytest.raises(RunError, match="another ftool process works in"):
-            locked(tmp_path / "runs").__enter__()
-        holder.kill()
-        holder.wait()
-        with locked(tmp_path / "runs"):
-            assert (tmp_path / "runs" / ".lock").exists()
 
 
 def test_ours_is_what_is_new_empty_locked_or_of_a_manifest(tmp_path: Path) -> None:
@@ -249,6 +229,14 @@ def test_a_prediction_is_right_only_where_a_label_was_expected(
     prediction = Prediction("e1", expected, predicted, "output")
     assert prediction.correct is correct
     assert prediction.as_dict()["correct"] is correct
+
+
+def test_a_line_of_predictions_is_read_back() -> None:
+    prediction = Prediction("e1", "a", "b", "b", probability_bounds=(0.25, 0.5), parsed_by="exact")
+    line = json.loads(json.dumps(prediction.as_dict()))
+    assert Prediction.from_dict(line) == prediction
+    with pytest.raises(TypeError):
+        Prediction.from_dict({**line, "more": 1})
 
 
 def test_the_version_is_known_or_says_that_it_is_not(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from folders import RECIPE, write_dataset, write_run
 
-from ftool.__main__ import run
-from ftool.artifacts import PreparedDataset, TrainingRun
+from ftool.__main__ import main, run
+from ftool.artifacts import Prediction, PreparedDataset, TrainingRun
 from ftool.cli import QUIET, TRIAL_ROWS
 from ftool.errors import DataError, DeviceError, FtoolError, GateError, HubError
+from ftool.eval.findings import NO_COLUMNS, Columns
+from ftool.eval.report import label_report
 from ftool.recipe.schema import Recipe
 
 REPORT = {"schema": 1, "metrics": {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}}
@@ -31,6 +33,7 @@ class Stages:
             ("prepare.run", "prepare"),
             ("start.show", "show"),
             ("train.run", "train"),
+            ("train.dry_run", "dry_run"),
             ("eval.run", "evaluate"),
             ("hub.push", "push"),
         ):
@@ -61,6 +64,30 @@ class Stages:
     def _train(self, recipe: Recipe, *, run: str | None, **_: Any) -> TrainingRun:
         return write_run(Path("runs") / (run or recipe.name))
 
+    def _dry_run(self, recipe: Recipe, **_: Any) -> SimpleNamespace:
+        numbers = dict.fromkeys(("saved_ratio", "padding_ratio", "seconds_per_step"), 0.5)
+        counts = dict.fromkeys(
+            ("examples", "overlong", "steps_looked_at", "tokens", "learned_tokens", "run_tokens"), 7
+        )
+        memory = dict.fromkeys(("expected_memory_gib", "available_memory_gib"), None)
+        return SimpleNamespace(
+            as_dict=lambda: {"steps": 12},
+            base_model=recipe.model.base,
+            method="lora",
+            device="cpu",
+            steps=12,
+            steps_per_epoch=4,
+            seconds=6.0,
+            tokens_per_second=900.0,
+            largest_examples=2,
+            largest_tokens=50,
+            measured_memory_gib=1.0,
+            activation_checkpointing=False,
+            **numbers,
+            **counts,
+            **memory,
+        )
+
     def _evaluate(self, *_: Any, **__: Any) -> SimpleNamespace:
         return SimpleNamespace(
             as_dict=lambda: REPORT,
@@ -75,6 +102,11 @@ class Stages:
             per_label={},
             label_names=(),
             confusion=(),
+            without_support=(),
+            never_predicted=(),
+            **dict.fromkeys(("calibration", "free_answers", "overlap", "learning")),
+            paired={},
+            slices={},
         )
 
     def _push(
@@ -161,6 +193,28 @@ def test_train_hands_on_name_and_fresh(stages: Stages, capsys: pytest.CaptureFix
     assert recipe.train.method.r == 8
     assert (named["run"], named["fresh"]) == ("rank8", True)
     assert capsys.readouterr().out.endswith("next: ftool eval runs/rank8\n")
+
+
+def test_a_dry_run_trains_nothing_and_names_the_real_command(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--recipe", "support", "--run", "b", "train.epochs=1"]
+    assert run(["train", "--dry-run", *words]) == 0
+    assert [name for name, _, _ in stages.calls] == ["dry_run"]
+    assert stages.last[1].train.epochs == 1
+    out = capsys.readouterr().out
+    assert "(dry run, nothing was written)" in out
+    assert out.endswith("next: ftool train --recipe support train.epochs=1 --run b\n")
+    assert not Path("runs").exists()
+
+
+def test_train_gives_its_result_as_json_alone(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", "--dry-run", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"steps": 12}
+    assert run(["train", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "finished"
 
 
 def test_train_shows_steps_on_stderr(
@@ -293,6 +347,59 @@ def test_json_is_all_that_stdout_holds(stages: Stages, capsys: pytest.CaptureFix
     assert "a note of the stage" in err
 
 
+def test_eval_hands_on_columns_to_score_and_to_resample_by(stages: Stages) -> None:
+    write_run(Path("runs/support"))
+    assert run(["eval", "--slice", "channel", "--slice", "kind of [x]", "--group", "chat"]) == 0
+    assert stages.last[2]["columns"] == Columns(["channel", "kind of [x]"], "chat")
+    assert run(["eval"]) == 0
+    assert stages.last[2]["columns"] == NO_COLUMNS
+
+
+def write_scored_run(name: str, right: int) -> None:
+    """Write a run that has that many of 40 rows of its test split right."""
+    write_run(Path("runs") / name)
+    rows = [Prediction(f"{n}", "a", "a" if n < right else "b", "") for n in range(40)]
+    report = label_report(rows, "ab", subject=name, split="test", mode="rank", inputs={})
+    report.write(Path("runs") / name / "eval/test", rows)
+
+
+def test_compare_judges_runs_against_the_first(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, right in (("production", 20), ("rank8", 35)):
+        write_scored_run(name, right)
+    assert run(["compare", "runs/production", "rank8", "--split", "test"]) == 0
+    out = capsys.readouterr().out
+    assert "rank8: better than production by 37.5 points of accuracy" in " ".join(out.split())
+    assert run(["compare", "production", "rank8", "--split", "test", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["paired"]["rank8"]["fixed"] == 15
+    assert stages.calls == []
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        ([], 2, "a comparison needs two runs or more"),
+        (["support"], 2, "a comparison needs two runs or more"),
+        (["support", "runs/support"], 2, "a run cannot be compared with itself"),
+        (["support", "missing"], 3, "there is no run runs/missing"),
+        (["support", "other"], 3, "hint: run: ftool eval runs/support --split validation"),
+    ],
+)
+def test_compare_says_what_it_needs(
+    stages: Stages,
+    capsys: pytest.CaptureFixture[str],
+    words: list[str],
+    code: int,
+    told: str,
+) -> None:
+    for name in ("support", "other"):
+        write_run(Path("runs") / name)
+    assert run(["compare", *words]) == code
+    out, err = capsys.readouterr()
+    assert out == "" and told in err
+
+
 def test_push_takes_repository_and_visibility_from_the_recipe_of_the_run(
     stages: Stages, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -410,7 +517,7 @@ def test_no_verb_shows_the_help(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Usage: ftool [OPTIONS] COMMAND" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("verb", ["prepare", "show", "train", "eval", "push-to-hub"])
+@pytest.mark.parametrize("verb", ["prepare", "show", "train", "eval", "compare", "push-to-hub"])
 def test_every_help_ends_with_two_examples(capsys: pytest.CaptureFixture[str], verb: str) -> None:
     assert run([verb, "--help"]) == 0
     *_, title, first, second = capsys.readouterr().out.rstrip().splitlines()
@@ -473,3 +580,53 @@ def test_a_closed_standard_output_is_no_bug(tmp_path: Path) -> None:
     shell = f"{sys.executable} -m ftool --version >&-"
     done = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=False)
     assert "Traceback" not in done.stderr
+
+
+class Library:
+    """A C library that notes how its allocator is set."""
+
+    def __init__(self) -> None:
+        self.settings: list[tuple[int, int]] = []
+
+    def mallopt(self, parameter: int, value: int) -> int:
+        self.settings.append((parameter, value))
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("words", "environment", "settings"),
+    [
+        (["train"], {}, [(-4, 0), (-1, 2**31 - 1)]),
+        (["train"], {"MALLOC_ARENA_MAX": "2"}, []),
+        (["prepare"], {}, []),
+    ],
+)
+def test_only_training_keeps_freed_memory_and_not_against_the_user(
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    environment: dict[str, str],
+    settings: list[tuple[int, int]],
+) -> None:
+    library = Library()
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("MALLOC_")}
+    monkeypatch.setattr(os, "environ", kept | environment)
+    monkeypatch.setattr(sys, "argv", ["ftool", *words])
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr("ctypes.CDLL", lambda _: library)
+    monkeypatch.setattr("ftool.__main__.run", lambda _: 0)
+    with pytest.raises(SystemExit):
+        main()
+    assert library.settings == settings
+    assert ("THP_MEM_ALLOC_ENABLE" in os.environ) == bool(settings)
+
+
+def test_a_c_library_without_that_setting_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "environ", {})
+    monkeypatch.setattr(sys, "argv", ["ftool", "train"])
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr("ctypes.CDLL", lambda _: object())
+    monkeypatch.setattr("ftool.__main__.run", lambda _: 3)
+    with pytest.raises(SystemExit) as left:
+        main()
+    assert left.value.code == 3

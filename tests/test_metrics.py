@@ -1,5 +1,6 @@
 import math
 import warnings
+from random import Random
 
 import numpy as np
 import pytest
@@ -73,10 +74,13 @@ def test_scores_per_label_and_confusion_equal_scikit_learn(
         expected, answers, labels=list(DECLARED), average=None, zero_division=0
     )
     for index, label in enumerate(DECLARED):
-        assert tuple(scores.per_label[label]) == ("precision", "recall", "f1", "support")
-        assert list(scores.per_label[label].values()) == pytest.approx(
+        own = scores.per_label[label]
+        assert tuple(own)[:4] == ("precision", "recall", "f1", "support")
+        assert list(own.values())[:4] == pytest.approx(
             [float(column[index]) for column in reference], abs=1e-12
         )
+        for name in ("precision", "recall", "f1"):
+            assert 0 <= own[f"{name}_low"] <= own[name] <= own[f"{name}_high"] <= 1
     matrix = confusion_matrix(expected, answers, labels=[*DECLARED, UNPARSED])
     assert np.array_equal(scores.confusion, matrix[:-1])
     assert scores.unparsed == answers.count(UNPARSED)
@@ -194,6 +198,52 @@ def test_the_cell_bootstrap_has_the_spread_of_a_row_bootstrap() -> None:
         assert estimate.high == pytest.approx(high, abs=0.35 * spread), name
 
 
+def test_bounds_of_a_label_are_wilsons_and_those_of_f1_follow_from_jaccards_index() -> None:
+    expected, predicted = ["a"] * 8 + ["b"] * 2, ["a"] * 6 + ["b", None] + ["b", "a"]
+    own = score_labels(expected, predicted, ["a", "b", "c"], draws=10).per_label
+    recall, precision = wilson(6, 8), wilson(6, 7)
+    assert (own["a"]["recall_low"], own["a"]["recall_high"]) == (recall.low, recall.high)
+    assert (own["a"]["precision_low"], own["a"]["precision_high"]) == (
+        precision.low,
+        precision.high,
+    )
+    jaccard = wilson(6, 9)
+    assert own["a"]["f1"] == pytest.approx(2 * jaccard.value / (1 + jaccard.value))
+    assert own["a"]["f1_low"] == pytest.approx(2 * jaccard.low / (1 + jaccard.low))
+    assert own["a"]["f1_high"] == pytest.approx(2 * jaccard.high / (1 + jaccard.high))
+    assert (own["c"]["f1"], own["c"]["f1_low"], own["c"]["f1_high"]) == (0.0, 0.0, 1.0)
+
+
+def test_groups_widen_every_interval_by_their_size() -> None:
+    expected, predicted = imperfect(200)
+    alone = score_labels(expected, predicted, DECLARED, draws=4_000)
+    groups = [str(row) for row in range(200)] * 4
+    four = score_labels(expected * 4, predicted * 4, DECLARED, groups=groups, draws=4_000)
+    for name in LABEL_METRICS:
+        width = alone.metrics[name].high - alone.metrics[name].low
+        assert four.metrics[name].high - four.metrics[name].low == pytest.approx(width, rel=0.1)
+    own, first = four.per_label["a"], alone.per_label["a"]
+    assert own["recall"] == first["recall"]
+    assert own["recall_high"] - own["recall_low"] == pytest.approx(
+        first["recall_high"] - first["recall_low"], rel=0.1
+    )
+    assert (four.per_label["e"]["recall_low"], four.per_label["e"]["recall_high"]) == (0.0, 1.0)
+
+
+@given(labelled(), st.randoms(use_true_random=False))
+@settings(max_examples=40, deadline=None)
+def test_the_order_of_the_rows_does_not_matter(
+    rows: tuple[list[str], list[str | None]], random: Random
+) -> None:
+    groups = [f"g{place // 3}" for place in range(len(rows[0]))]
+    order = list(range(len(groups)))
+    random.shuffle(order)
+    mixed = [[column[place] for place in order] for column in (*rows, groups)]
+    assert score_labels(*rows, DECLARED, draws=60) == score_labels(*mixed[:2], DECLARED, draws=60)
+    first = score_labels(*rows, DECLARED, groups=groups, draws=60)
+    assert first == score_labels(*mixed[:2], DECLARED, groups=mixed[2], draws=60)
+
+
 def test_intervals_depend_on_the_seed_only_and_narrow_with_the_data() -> None:
     expected, predicted = imperfect(200)
     first = score_labels(expected, predicted, DECLARED, draws=2_000)
@@ -213,7 +263,7 @@ def test_blocks_of_draws_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None
     losses, tokens = [0.5, 1.0, 2.0], [3, 1, 2]
     whole = score_labels(expected, predicted, DECLARED, draws=501)
     loss = loss_estimate(losses, tokens, draws=501)
-    monkeypatch.setattr("ftool.metrics._BLOCK_BYTES", 5_000)
+    monkeypatch.setattr("ftool.resample._BLOCK_BYTES", 5_000)
     assert score_labels(expected, predicted, DECLARED, draws=501) == whole
     assert loss_estimate(losses, tokens, draws=501) == loss
 

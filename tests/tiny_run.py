@@ -14,8 +14,15 @@ from ftool.eval.report import label_comparison, label_report
 from ftool.model.adapter import attach_adapter, save_model
 from ftool.model.load import weights_sha256
 from ftool.recipe.schema import Lora
+from ftool.seal import sealed_files
 
 FINGERPRINT = "d" * 64
+
+
+def seal_again(run: TrainingRun) -> None:
+    """Make a changed model folder look untouched, as its maker or an attacker could."""
+    manifest = {**run.manifest(), "model_files": sealed_files(run.model_path)}
+    write_json(run.path / "manifest.json", manifest)
 
 
 def write_run(
@@ -116,8 +123,16 @@ def write_manifest(
             "threads": 2,
         },
         "overlong_rejected": ["id-9"],
+        "model_files": sealed_files(folder / "model") if (folder / "model").is_dir() else {},
     }
     write_json(folder / "manifest.json", manifest)
+
+
+def write_model_file(run: TrainingRun, name: str, content: str | bytes) -> None:
+    """Write a file into the model folder, as if training had."""
+    data = content if isinstance(content, bytes) else content.encode()
+    (run.model_path / name).write_bytes(data)
+    seal_again(run)
 
 
 def write_steps(folder: Path) -> None:

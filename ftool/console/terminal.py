@@ -26,6 +26,11 @@ def _steers(character: str) -> bool:
     return is_control or character in _DIRECTIONS
 
 
+def escaped(text: str) -> str:
+    """Write what `clean` would remove as JSON writes it, so that no value changes."""
+    return "".join(f"\\u{ord(letter):04x}" if _steers(letter) else letter for letter in text)
+
+
 def one_line(text: object) -> str:
     """Return text as one safe line."""
     return " ".join(clean(text).split())
@@ -33,7 +38,9 @@ def one_line(text: object) -> str:
 
 def title(subject: str, detail: str) -> None:
     """Show what the lines below are about."""
-    stdout.print(Text.assemble((one_line(subject), "bold"), f"  ({detail})"), soft_wrap=True)
+    stdout.print(
+        Text.assemble((one_line(subject), "bold"), f"  ({one_line(detail)})"), soft_wrap=True
+    )
 
 
 def table_of(*headers: str) -> Table:

@@ -1,16 +1,18 @@
 """The evaluate.Metric subclass and metrics by name (the only evaluate import)."""
 
 from collections.abc import Sequence
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import evaluate
 from datasets import Features, Value
 
+from ftool.errors import RecipeError
 from ftool.metrics import label_metrics
-from ftool.recipe.schema import Eval
+from ftool.recipe.schema import NamedMetric
 
-METRICS: tuple[str, ...] = get_args(Eval.model_fields["metric"].annotation)
-"""The names that `eval.metric` of a recipe may have."""
+METRICS: tuple[str, ...] = get_args(NamedMetric)
+"""The names that `eval.metric` of a recipe may have, besides those of other metrics."""
 
 _DESCRIPTION = """\
 Accuracy, and precision, recall and F1 as macro, micro and weighted means over declared labels."""
@@ -61,3 +63,17 @@ class Classification(evaluate.Metric):  # type: ignore[misc]
     ) -> dict[str, float]:
         names = label_names or self.label_names or sorted(set(references))
         return label_metrics(references, predictions, names)
+
+
+def load_metric(name: str) -> Any:
+    """Load a metric of evaluate: a local folder or script, or one on the Hub.
+
+    Raises:
+        RecipeError: there is none, or it cannot be reached.
+    """
+    try:
+        return evaluate.load(name)
+    except Exception as error:
+        where = "" if Path(name).exists() else " (those of the Hub need the network once)"
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise RecipeError(f"eval.metric: evaluate has no {name}{where}: {reason}") from error

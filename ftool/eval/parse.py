@@ -16,23 +16,38 @@ _PUNCTUATION = ".,;:!?\u3002\uff0c\uff01\uff1f"
 _SEPARATORS = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
 
 
+STEPS = ("exact", "normalized", "json")
+"""How a label can be read, the strictest first."""
+
+
 def parse_label(output: str, label_names: Sequence[str]) -> str | None:
-    """Return the declared label that an output names, or None.
+    """Return the declared label that an output names, or None; see `read_label`."""
+    return read_label(output, label_names)[0]
+
+
+def read_label(output: str, label_names: Sequence[str]) -> tuple[str | None, str | None]:
+    """Return the declared label that an output names and the step that read it, or twice None.
 
     An output is a label as it stands; or after case, separators (space, `_`, `-`), outer quotes
     and trailing punctuation are set aside; or as the value of a JSON object. A label inside a
     sentence is never guessed, and labels with the same normalized form are only read exactly.
     """
     labels = tuple(label_names)
-    return _match(output, labels) or _match_json(output, labels)
+    readers = (_match_exactly, _match_normalized, _match_json)
+    for step, read in zip(STEPS, readers, strict=True):
+        label = read(output, labels)
+        if label is not None:
+            return label, step
+    return None, None
 
 
-def _match(text: str, labels: tuple[str, ...]) -> str | None:
-    exact, normalized = _lookup(labels)
-    for spelling in (text, text.strip()):
-        if spelling in exact:
-            return spelling
-    return normalized.get(_normalize(text))
+def _match_exactly(text: str, labels: tuple[str, ...]) -> str | None:
+    exact, _ = _lookup(labels)
+    return next((spelling for spelling in (text, text.strip()) if spelling in exact), None)
+
+
+def _match_normalized(text: str, labels: tuple[str, ...]) -> str | None:
+    return _lookup(labels)[1].get(_normalize(text))
 
 
 @lru_cache(maxsize=8)
@@ -66,7 +81,9 @@ def _match_json(output: str, labels: tuple[str, ...]) -> str | None:
         return None
     named = [value for key, value in pairs if key.casefold() in JSON_KEYS]
     values = named or [value for _, value in pairs if len(pairs) == 1]
-    found = {_match(_text(value), labels) for value in values} - {None}
+    texts = [_text(value) for value in values]
+    found = {_match_exactly(text, labels) or _match_normalized(text, labels) for text in texts}
+    found.discard(None)
     return found.pop() if len(found) == 1 else None
 
 

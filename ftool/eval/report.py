@@ -1,5 +1,6 @@
 """Report -> JSON: metrics with intervals beside the base model and the floor."""
 
+import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -18,6 +19,8 @@ from ftool.metrics import (
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.jsonl"
+BLOCKS = ("paired", "calibration", "free_answers", "slices", "overlap", "learning")
+"""The parts of a report that hold plain values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +49,11 @@ class Comparison:
 class Report:
     """How a run or a model did on a split; open answers have no labels but learned tokens.
 
-    `inputs` says what was scored: fingerprints of the dataset, the run, the weights.
+    `inputs` says what was scored: fingerprints of the dataset, the run, the weights. `group` is
+    the column whose values were resampled for the intervals, None where rows were. The blocks at
+    the end are plain values: the comparison with `base` and `floor` row by row, how probabilities
+    agree with correctness, what free generation would do, parts of the data by column, rows that
+    were learned from, and the curves of the run.
     """
 
     subject: str
@@ -64,6 +71,13 @@ class Report:
     never_predicted: tuple[str, ...] = ()
     base: Comparison | None = None
     floor: Comparison | None = None
+    group: str | None = None
+    paired: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    calibration: Mapping[str, Any] | None = None
+    free_answers: Mapping[str, float | None] | None = None
+    slices: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
+    overlap: Mapping[str, Any] | None = None
+    learning: Mapping[str, Any] | None = None
 
     @property
     def unparsed_ratio(self) -> float:
@@ -78,6 +92,11 @@ class Report:
     def beside(self, *, base: Comparison | None, floor: Comparison | None) -> "Report":
         """Return the report with the base model and the floor next to it."""
         return replace(self, base=base, floor=floor)
+
+    def with_blocks(self, **blocks: Any) -> "Report":
+        """Return the report with some of BLOCKS, as JSON reads them back."""
+        text = json.dumps(_portable(blocks), ensure_ascii=False, allow_nan=False)
+        return replace(self, **json.loads(text))
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of metrics.json."""
@@ -100,6 +119,8 @@ class Report:
             "never_predicted": list(self.never_predicted),
             "base": self.base.as_dict() if self.base else None,
             "floor": self.floor.as_dict() if self.floor else None,
+            "group": self.group,
+            **{name: getattr(self, name) for name in BLOCKS},
             "inputs": dict(self.inputs),
         }
 
@@ -142,6 +163,8 @@ class Report:
             never_predicted=tuple(stored["never_predicted"]),
             base=Comparison.from_dict(stored["base"]) if stored["base"] else None,
             floor=Comparison.from_dict(stored["floor"]) if stored["floor"] else None,
+            group=stored.get("group"),
+            **{name: stored[name] for name in BLOCKS if name in stored},
         )
 
 
@@ -153,6 +176,7 @@ def label_report(
     split: str,
     mode: str,
     inputs: Mapping[str, Any],
+    groups: Sequence[str] | None = None,
 ) -> Report:
     """Report how well declared labels were predicted.
 
@@ -163,12 +187,13 @@ def label_report(
         split: the split scored.
         mode: `rank` or `generate`.
         inputs: fingerprints of what was scored; absolute paths are shortened likewise.
+        groups: what each row belongs to, where those of one group are not independent.
 
     Raises:
         DataError: there are no examples, or some have no declared label.
     """
     expected = [row.expected for row in predictions]
-    scores = _score(expected, [row.predicted for row in predictions], label_names)
+    scores = _score(expected, [row.predicted for row in predictions], label_names, groups)
     return Report(
         subject=_portable(subject),
         split=split,
@@ -190,13 +215,14 @@ def label_comparison(
     expected: Sequence[str | None],
     predicted: Sequence[str | None],
     label_names: Sequence[str],
+    groups: Sequence[str] | None = None,
 ) -> Comparison:
     """Score the base model or a floor on declared labels.
 
     Raises:
         DataError: there are no examples, or some have no declared label.
     """
-    metrics = _score(expected, predicted, label_names).metrics
+    metrics = _score(expected, predicted, label_names, groups).metrics
     return Comparison(_portable(name), metrics, len(expected))
 
 
@@ -237,7 +263,10 @@ def loss_comparison(name: str, predictions: Sequence[Prediction]) -> Comparison:
 
 
 def _score(
-    expected: Sequence[str | None], predicted: Sequence[str | None], label_names: Sequence[str]
+    expected: Sequence[str | None],
+    predicted: Sequence[str | None],
+    label_names: Sequence[str],
+    groups: Sequence[str] | None,
 ) -> LabelScores:
     if not expected:
         raise DataError("there are no examples to score")
@@ -255,7 +284,7 @@ def _score(
             f"the examples cannot be scored:{listed}",
             hint=f"declared are: {', '.join(label_names)}",
         )
-    return score_labels(labels, predicted, label_names)
+    return score_labels(labels, predicted, label_names, groups=groups)
 
 
 def _losses(predictions: Sequence[Prediction]) -> dict[str, Estimate]:

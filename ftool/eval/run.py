@@ -1,24 +1,37 @@
 """Load, predict, score, write."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from ftool.artifacts import (
+    MANIFEST,
     OnNote,
     OnProgress,
     Prediction,
     PreparedDataset,
     TrainingRun,
+    ftool_version,
     ignore_note,
     ignore_progress,
 )
 from ftool.errors import RecipeError, RunError
+from ftool.eval.answers import answer_comparison, answer_report, token_metrics
+from ftool.eval.calibration import CERTAIN, uncertainty
+from ftool.eval.findings import NO_COLUMNS, Columns, Questions, Rival, find, questions_of
+from ftool.eval.mistakes import ERRORS_FILE, write_mistakes
+from ftool.eval.own_metric import PREFIX, Metric, make_metric
+from ftool.eval.page import PAGE_FILE, Seen, write_page
+from ftool.eval.parse import STEPS
+from ftool.eval.predictions import predict_resumably
 from ftool.eval.report import (
-    Comparison,
+    PREDICTIONS_FILE,
     Report,
     label_comparison,
     label_report,
@@ -28,6 +41,8 @@ from ftool.eval.report import (
 from ftool.eval.scorer import Scorer, choose_mode
 from ftool.eval.statistics import majority_floor, stratified_sample, tfidf_floor
 from ftool.example import Example
+from ftool.lock import locked
+from ftool.metrics import LABEL_METRICS, Estimate
 from ftool.model.adapter import load_run_model
 from ftool.model.encode import make_encoder
 from ftool.model.load import LoadedModel, choose_device, load_base_model
@@ -40,6 +55,7 @@ def evaluate(
     recipe: Recipe | None = None,
     data: Path | None = None,
     split: str = "validation",
+    columns: Columns = NO_COLUMNS,
     on_note: OnNote = ignore_note,
     on_progress: OnProgress = ignore_progress,
 ) -> Report:
@@ -54,12 +70,15 @@ def evaluate(
         recipe: settings of the evaluation; the run's own by default.
         data: a prepared dataset; the recipe's by default.
         split: which part of it.
+        columns: kept columns to score by, and to resample by.
         on_note: told what was chosen and why.
         on_progress: told how far the predictions are.
 
     Raises:
-        RecipeError: a plain model without a recipe; a mode that the data does not allow.
-        RunError: the run's data or base model has changed since.
+        RecipeError: a plain model without a recipe; a mode that the data does not allow; a column
+            that it does not keep.
+        RunError: the run's data or base model has changed since, its model is damaged, or another
+            process works in its folder.
         DataError: there is no such split.
     """
     run = subject if isinstance(subject, TrainingRun) else None
@@ -69,6 +88,20 @@ def evaluate(
     if recipe is None:
         raise RecipeError(f"{subject} is a plain model", hint="say --recipe or --data with it")
     dataset = _open_dataset(run, recipe, data)
+    with locked(run.path if run else Path("eval") / _name(subject)):
+        return _score(subject, recipe, dataset, split, columns, on_note, on_progress)
+
+
+def _score(
+    subject: TrainingRun | str,
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    split: str,
+    columns: Columns,
+    on_note: OnNote,
+    on_progress: OnProgress,
+) -> Report:
+    run = subject if isinstance(subject, TrainingRun) else None
     examples = dataset.examples(split)
     mode = choose_mode(recipe.eval.mode, dataset.label_names, kind=dataset.kind)
     device = choose_device(recipe.model.dtype)
@@ -80,15 +113,114 @@ def evaluate(
         mode=mode,
         label_names=dataset.label_names,
         max_new_tokens=recipe.eval.max_new_tokens,
+        certain=recipe.eval.confidence,
     )
-    predictions = scorer.predict(examples, on_progress=on_progress)
+    has_labels = bool(dataset.label_names) and mode != "loss"
+    label_names = dataset.label_names if has_labels else ()
+    questions = questions_of(recipe.eval, columns, examples, label_names)
+    own_metric = _own_metric(recipe, dataset) if has_labels else {}
     inputs = {"dataset": dataset.fingerprint, "base_model": loaded.base.weights_sha256}
-    report = _report(scorer, predictions, _name(subject), split, inputs).beside(
-        base=_score_base(run, scorer, examples, recipe, on_progress),
-        floor=None if mode == "loss" else _score_floor(dataset, split, examples, recipe, on_note),
+    folder = _report_folder(subject, dataset, split)
+    answered = partial(
+        predict_resumably,
+        inputs=_inputs_of_predictions(scorer, inputs, run, split),
+        on_note=on_note,
     )
-    report.write(_report_folder(subject, dataset, split), predictions)
+    predictions = answered(
+        scorer, examples, file=folder / PREDICTIONS_FILE, on_progress=on_progress
+    )
+    _tell_how_read(predictions, mode, on_note)
+    rivals = {
+        "base": _score_base(run, scorer, examples, recipe, answered, folder, on_progress),
+        "floor": _score_floor(dataset, split, examples, recipe, on_note) if has_labels else None,
+    }
+    findings = find(
+        predictions,
+        examples,
+        questions,
+        label_names=label_names,
+        rivals=rivals,
+        train=_learned_from(run, dataset, split, on_note),
+        steps=run.steps_log() if run else (),
+    )
+    report = _report(scorer, predictions, _name(subject), split, inputs, own_metric, questions)
+    beside = {name: rival.comparison if rival else None for name, rival in rivals.items()}
+    report = findings.added_to(report.beside(**beside))
+    seen = Seen(examples, predictions, findings, _first_prompt(scorer, examples))
+    _write(folder, report, seen, on_note)
     return report
+
+
+def _write(folder: Path, report: Report, seen: Seen, on_note: OnNote) -> None:
+    """Write the page, the wrong rows and, last, predictions and metrics."""
+    if report.label_names:
+        write_mistakes(folder / ERRORS_FILE, seen.examples, seen.predictions)
+    write_page(folder / PAGE_FILE, report, seen)
+    report.write(folder, seen.predictions)
+    on_note(f"every number and the rows behind it: {folder / PAGE_FILE}")
+
+
+def _first_prompt(scorer: Scorer, examples: Sequence[Example]) -> str:
+    """Return what the model was given of the first example, special tokens included."""
+    if scorer.mode == "loss":
+        return ""
+    return str(scorer.encoder.tokenizer.decode(scorer.encoder.prompt(examples[0])))
+
+
+def _learned_from(
+    run: TrainingRun | None, dataset: PreparedDataset, split: str, on_note: OnNote
+) -> list[Example] | None:
+    """Return the train split of a run; None where there is none, or it is what is scored."""
+    if run is None:
+        return None
+    if dataset.fingerprint != run.dataset_fingerprint:
+        path = Path("data") / run.recipe().data_name
+        own = PreparedDataset.open(path) if (path / MANIFEST).is_file() else None
+        if own is None or own.fingerprint != run.dataset_fingerprint:
+            on_note(f"not looked for rows that {run.path} has learned from: its data are not here")
+            return None
+        return own.examples("train")
+    return None if split == "train" else dataset.examples("train")
+
+
+def _own_metric(recipe: Recipe, dataset: PreparedDataset) -> dict[str, Metric]:
+    """Return the metric of evaluate or of a file that the recipe names, ready and tried."""
+    name = recipe.eval.metric
+    if name in (*LABEL_METRICS, "loss"):
+        return {}
+    metric = make_metric(name, dataset.label_names, folder=recipe.folder)
+    return {name if name.startswith(PREFIX) else Path(name).name: metric}
+
+
+def _inputs_of_predictions(
+    scorer: Scorer, inputs: Mapping[str, str], run: TrainingRun | None, split: str
+) -> dict[str, Any]:
+    """Return everything that decides the predictions, but for the base's."""
+    return {
+        **inputs,
+        "model_files": run.manifest().get("model_files") if run else None,
+        "split": split,
+        "mode": scorer.mode,
+        "label_names": list(scorer.label_names),
+        "max_new_tokens": scorer.max_new_tokens,
+        "confidence": scorer.certain,
+        "chat_template": scorer.encoder.tokenizer.chat_template,
+        "dtype": str(scorer.model.dtype),
+        "versions": [ftool_version(), torch.__version__],
+    }
+
+
+def _tell_how_read(predictions: Sequence[Prediction], mode: str, on_note: OnNote) -> None:
+    """Say by which step generated labels were read, and what is not known of the answers."""
+    counts = Counter(row.parsed_by for row in predictions if row.parsed_by)
+    if mode == "generate" and counts:
+        steps = ", ".join(f"{counts[step]} {step}" for step in STEPS if counts[step])
+        on_note(f"labels read from the answers: {steps}; {len(predictions) - counts.total()} not")
+    if (reach := uncertainty(predictions)) > CERTAIN:
+        on_note(
+            f"probabilities are known to ±{reach:.2f} only, so they are not calibrated;"
+            " eval.confidence=true makes them certain"
+        )
 
 
 def _report_folder(subject: TrainingRun | str, dataset: PreparedDataset, split: str) -> Path:
@@ -129,17 +261,35 @@ def _report(
     subject: str,
     split: str,
     inputs: dict[str, str],
+    own_metric: Mapping[str, Metric],
+    questions: Questions,
 ) -> Report:
+    scored = {"subject": subject, "split": split}
     if scorer.mode == "loss":
-        return loss_report(predictions, subject=subject, split=split, inputs=inputs)
-    return label_report(
+        report = loss_report(predictions, inputs=inputs, **scored)
+        return replace(report, metrics={**report.metrics, **token_metrics(predictions)})
+    if not scorer.label_names:
+        return answer_report(predictions, inputs=inputs, **scored)
+    report = label_report(
         predictions,
         scorer.label_names,
-        subject=subject,
-        split=split,
         mode=scorer.mode,
         inputs=inputs,
+        groups=questions.groups,
+        **scored,
     )
+    metrics = {**report.metrics, **_values(own_metric, predictions)}
+    return replace(report, metrics=metrics, group=questions.group)
+
+
+def _values(
+    own_metric: Mapping[str, Metric], predictions: Sequence[Prediction]
+) -> dict[str, Estimate]:
+    """Compute a metric of the user's; nobody knows its law, so its interval has no width."""
+    expected = [str(row.expected) for row in predictions]
+    predicted = [row.predicted for row in predictions]
+    values = {name: metric(expected, predicted) for name, metric in own_metric.items()}
+    return {name: Estimate(value, value, value) for name, value in values.items()}
 
 
 def _score_base(
@@ -147,8 +297,10 @@ def _score_base(
     tuned: Scorer,
     examples: Sequence[Example],
     recipe: Recipe,
+    answered: Callable[..., list[Prediction]],
+    folder: Path,
     on_progress: OnProgress,
-) -> Comparison | None:
+) -> Rival | None:
     """Score the base model on a fixed stratified subset: adapter switched off, or loaded anew."""
     if run is None or not recipe.eval.base:
         return None
@@ -170,17 +322,25 @@ def _score_base(
         base = load_base_model(own.model, folder=own.folder, dtype=model.dtype)
         model = base.model.to(model.device)
     with adapter_off:
-        predictions = replace(tuned, model=model).predict(
-            [examples[index] for index in chosen], on_progress=tell
+        predictions = answered(
+            replace(tuned, model=model),
+            [examples[index] for index in chosen],
+            file=folder / f"base_{PREDICTIONS_FILE}",
+            on_progress=tell,
         )
     if tuned.mode == "loss":
-        return loss_comparison(run.base_model.name, predictions)
-    return label_comparison(
-        run.base_model.name,
-        [prediction.expected for prediction in predictions],
-        [prediction.predicted for prediction in predictions],
-        tuned.label_names,
-    )
+        found = loss_comparison(run.base_model.name, predictions)
+        found = replace(found, metrics={**found.metrics, **token_metrics(predictions)})
+        return Rival(found, predictions)
+    if not tuned.label_names:
+        return Rival(answer_comparison(run.base_model.name, predictions), predictions)
+    return _rival(run.base_model.name, predictions, tuned.label_names)
+
+
+def _rival(name: str, predictions: Sequence[Prediction], label_names: Sequence[str]) -> Rival:
+    expected = [row.expected for row in predictions]
+    predicted = [row.predicted for row in predictions]
+    return Rival(label_comparison(name, expected, predicted, label_names), predictions)
 
 
 def _score_floor(
@@ -189,7 +349,7 @@ def _score_floor(
     examples: Sequence[Example],
     recipe: Recipe,
     on_note: OnNote,
-) -> Comparison | None:
+) -> Rival | None:
     """Score the better of a majority and a TF-IDF classifier fitted on the train split."""
     if not recipe.eval.floor or not dataset.label_names:
         return None
@@ -206,12 +366,18 @@ def _score_floor(
         ),
         "majority": majority_floor(labels, len(examples)),
     }
-    expected = [example.label for example in examples]
     floors = [
-        label_comparison(name, expected, guessed, dataset.label_names)
+        _rival(
+            name,
+            [
+                Prediction(example.id, example.label, guess, guess)
+                for example, guess in zip(examples, guessed, strict=True)
+            ],
+            dataset.label_names,
+        )
         for name, guessed in guesses.items()
     ]
-    return max(floors, key=lambda floor: floor.metrics["f1_macro"].value)
+    return max(floors, key=lambda floor: floor.comparison.metrics["f1_macro"].value)
 
 
 def _prompt_text(example: Example) -> str:

@@ -1,23 +1,34 @@
 """A model asked for predictions: by ranking labels, by generating, or by its loss."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
-from ftool.artifacts import OnProgress, Prediction, ignore_progress
+from ftool.artifacts import (
+    OnNote,
+    OnProgress,
+    Prediction,
+    ignore_note,
+    ignore_progress,
+)
 from ftool.errors import DataError, RecipeError, RunError
-from ftool.eval.parse import parse_label
-from ftool.example import EncodedExample, Example
-from ftool.model.batch import WORTHWHILE_PREFIX, micro_batch, shared_prefix
-from ftool.model.encode import Encoder, encode_examples
-from ftool.model.forward import enable_shared_prefix, token_losses
-from ftool.model.generate import generate_texts
+from ftool.eval.losses import loss_batches
+from ftool.eval.parse import read_label
+from ftool.example import Example
+from ftool.model.encode import Encoder
+from ftool.model.generate import generated_batches
 from ftool.model.load import context_tokens
-from ftool.model.rank import can_rank, rank_labels
+from ftool.model.rank import METHODS, ranked_batches, ranking_method
+from ftool.model.search import Ranking
 
-BATCH_SIZE = 16
+SLOWER = {
+    METHODS[1]: "its attention or layers cannot share a row",
+    METHODS[2]: "neither a shared row nor its cache gives the likelihoods of plain rows",
+}
+"""Why a model's labels are ranked by a slower method."""
+
+Predictions = dict[int, Prediction]
+"""Predictions by the place of their example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,7 @@ class Scorer:
     mode: str
     label_names: tuple[str, ...]
     max_new_tokens: int = 64
+    certain: bool = False
 
     def predict(
         self, examples: Sequence[Example], *, on_progress: OnProgress = ignore_progress
@@ -38,128 +50,128 @@ class Scorer:
         Raises:
             DataError: an example is longer than the model's context.
         """
-        self.model.eval()
-        by_mode = {"rank": self._rank, "generate": self._generate, "loss": self._losses}
-        return by_mode[self.mode](examples, on_progress)
+        found: Predictions = {}
+        for batch in self.batches(examples, on_progress=on_progress):
+            found.update(batch)
+        return [found[place] for place in range(len(examples))]
 
-    def _rank(self, examples: Sequence[Example], on_progress: OnProgress) -> list[Prediction]:
+    def batches(
+        self,
+        examples: Sequence[Example],
+        *,
+        on_progress: OnProgress = ignore_progress,
+        on_note: OnNote = ignore_note,
+    ) -> Iterator[Predictions]:
+        """Make the predictions a batch at a time, in an order that saves work.
+
+        Raises:
+            DataError: an example is longer than the model's context.
+        """
+        self.model.eval()
+        if not examples:
+            return
+        stage, make = {
+            "rank": ("ranking labels", self._rank),
+            "generate": ("generating", self._generate),
+            "loss": ("computing the loss", self._losses),
+        }[self.mode]
+        done = 0
+        for batch in make(examples, on_note):
+            done += len(batch)
+            on_progress(stage, done, len(examples))
+            yield batch
+
+    def _rank(self, examples: Sequence[Example], on_note: OnNote) -> Iterator[Predictions]:
         labels = [self.encoder.completion(examples[0], name) for name in self.label_names]
-        prompts = [self.encoder.prompt(example) for example in examples]
-        self._refuse_long(examples, prompts, max(map(len, labels)))
-        if not can_rank(self.model, max(prompts, key=len), labels[0]):
-            raise RecipeError(
-                "eval.mode: rank gives wrong likelihoods with this architecture",
-                hint="use eval.mode=generate",
-            )
+        prompts = self._prompts(examples, max(map(len, labels)))
         try:
-            rankings = rank_labels(
-                self.model,
-                prompts,
-                labels,
-                batch_size=BATCH_SIZE,
-                on_batch=lambda done: on_progress("ranking labels", done, len(examples)),
-            )
+            method = ranking_method(self.model, prompts, labels)
+            if method in SLOWER:
+                on_note(f"labels are ranked by {method}, which is slow: {SLOWER[method]}")
+            for batch in ranked_batches(
+                self.model, prompts, labels, method=method, certain=self.certain
+            ):
+                yield {
+                    place: self._ranked(examples[place], ranking)
+                    for place, ranking in batch.items()
+                }
         except ValueError as error:
             raise DataError(f"the labels cannot be told apart by their tokens ({error})") from error
-        if any(ranking.label < 0 for ranking in rankings):
+
+    def _ranked(self, example: Example, ranking: Ranking) -> Prediction:
+        if ranking.label < 0:
             raise RunError(
                 "the model's likelihoods are not finite",
                 hint="train again with a lower train.learning_rate",
             )
-        return [
-            Prediction(
-                id=example.id,
-                expected=example.label,
-                predicted=self.label_names[ranking.label],
-                output=self.label_names[ranking.label],
-                log_probability=ranking.log_probability,
-            )
-            for example, ranking in zip(examples, rankings, strict=True)
-        ]
+        label = self.label_names[ranking.label]
+        return Prediction(
+            id=example.id,
+            expected=example.label,
+            predicted=label,
+            output=label,
+            log_probability=ranking.log_probability,
+            probability=sum(ranking.probability_bounds) / 2,
+            probability_bounds=ranking.probability_bounds,
+            off_label=sum(ranking.off_label_bounds) / 2,
+            greedy=None if ranking.greedy < 0 else self.label_names[ranking.greedy],
+        )
 
-    def _generate(self, examples: Sequence[Example], on_progress: OnProgress) -> list[Prediction]:
-        prompts = [self.encoder.prompt(example) for example in examples]
-        self._refuse_long(examples, prompts, self.max_new_tokens)
-        outputs = generate_texts(
+    def _generate(self, examples: Sequence[Example], _: OnNote) -> Iterator[Predictions]:
+        for batch in generated_batches(
             self.model,
             self.encoder.tokenizer,
-            prompts,
+            self._prompts(examples, self.max_new_tokens),
             end_id=self.encoder.end_of_turn_id,
             max_new_tokens=self.max_new_tokens,
-            batch_size=BATCH_SIZE,
-            on_batch=lambda done: on_progress("generating", done, len(examples)),
-        )
-        return [
-            Prediction(example.id, example.label, parse_label(output, self.label_names), output)
-            for example, output in zip(examples, outputs, strict=True)
-        ]
+        ):
+            yield {
+                place: self._answered(examples[place], output) for place, output in batch.items()
+            }
 
-    def _losses(self, examples: Sequence[Example], on_progress: OnProgress) -> list[Prediction]:
-        losses = self.losses(examples, on_progress=on_progress)
-        return [
-            Prediction(example.id, None, None, "", loss=loss, learned_tokens=tokens)
-            for example, (loss, tokens) in zip(examples, losses, strict=True)
-        ]
+    def _losses(self, examples: Sequence[Example], _: OnNote) -> Iterator[Predictions]:
+        return loss_batches(self.model, self.encoder, examples)
 
-    def _refuse_long(
-        self, examples: Sequence[Example], prompts: Sequence[Sequence[int]], answer: int
-    ) -> None:
+    def _answered(self, example: Example, output: str) -> Prediction:
+        if not self.label_names:
+            return Prediction(example.id, example.completion, output, output)
+        label, step = read_label(output, self.label_names)
+        return Prediction(example.id, example.label, label, output, parsed_by=step)
+
+    def _prompts(self, examples: Sequence[Example], answer: int) -> list[list[int]]:
+        """Encode the prompts; `answer` more tokens have to fit."""
+        prompts = [self.encoder.prompt(example) for example in examples]
         longest = context_tokens(self.model.config)
         for example, prompt in zip(examples, prompts, strict=True):
             if longest and len(prompt) + answer > longest:
                 raise DataError(f"{example.id} is longer than the model's {longest} tokens")
+        return prompts
 
-    @torch.inference_mode()
     def losses(
         self, examples: Sequence[Example], *, on_progress: OnProgress = ignore_progress
     ) -> list[tuple[float, int]]:
         """Return the mean loss (nats per learned token) and learned tokens of every example."""
         self.model.eval()
-        longest = context_tokens(self.model.config) or 2048
-        rows: list[tuple[int, EncodedExample]] = []
-        for index, example in enumerate(examples):
-            encoded = encode_examples([example], self.encoder, max_length=longest)
-            if encoded.overlong:
-                raise DataError(f"{example.id} is longer than the model's {longest} tokens")
-            rows += [(index, window) for window in encoded.examples]
-        rows.sort(key=lambda row: len(row[1].input_ids))
-        prefix = self._shared_prefix([window for _, window in rows])
-        totals = [0.0] * len(examples)
-        for start in range(0, len(rows), BATCH_SIZE):
-            part = rows[start : start + BATCH_SIZE]
-            windows = [window for _, window in part]
-            batch = micro_batch(windows, prefix=prefix).to(self.model.device)
-            losses = token_losses(self.model, batch).double().cpu()
-            of_window = torch.split(losses, [window.learned_tokens for window in windows])
-            for (index, _), own in zip(part, of_window, strict=True):
-                totals[index] += own.sum().item()
-            on_progress("computing the loss", start + len(part), len(rows))
-        learned = [0] * len(examples)
-        for index, window in rows:
-            learned[index] += window.learned_tokens
-        return [
-            (total / tokens if tokens else 0.0, tokens)
-            for total, tokens in zip(totals, learned, strict=True)
-        ]
-
-    def _shared_prefix(self, rows: Sequence[EncodedExample]) -> int:
-        """Return how many first tokens a batch runs once; sorted rows, the longest last."""
-        common = shared_prefix(rows) if len(rows) > 1 else 0
-        if common < WORTHWHILE_PREFIX or not enable_shared_prefix(self.model, rows[-2:]):
-            return 0
-        return common
+        found: Predictions = {}
+        for batch in loss_batches(self.model, self.encoder, examples):
+            found.update(batch)
+            on_progress("computing the loss", len(found), len(examples))
+        rows = [found[place] for place in range(len(examples))]
+        return [(row.loss or 0.0, row.learned_tokens) for row in rows]
 
 
 def choose_mode(wanted: str, label_names: Sequence[str], *, kind: str = "chat") -> str:
     """Resolve `auto`, and refuse what the data cannot give.
 
     Raises:
-        RecipeError: labels are needed and there are none.
+        RecipeError: labels are needed and there are none; a text has no answer to generate.
     """
     if kind == "text":
         label_names = ()
     if wanted == "auto":
         return "rank" if label_names else "loss"
-    if wanted != "loss" and not label_names:
-        raise RecipeError(f"eval.mode: {wanted} needs labels, and the data has none")
+    if wanted == "rank" and not label_names:
+        raise RecipeError("eval.mode: rank needs labels, and the data has none")
+    if wanted == "generate" and kind == "text":
+        raise RecipeError("eval.mode: generate needs conversations, and the data has texts")
     return wanted

@@ -12,15 +12,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from huggingface_hub import constants
+from huggingface_hub import constants, get_token
 
 from ftool.artifacts import BaseModel, OnNote, TrainingRun, read_json, write_json, write_text
+from ftool.credentials import is_secret
 from ftool.errors import RunError
 from ftool.eval.report import METRICS_FILE, Report
 from ftool.example import SPLITS
 from ftool.hub.card import model_card
 from ftool.hub.origin import file_name, hub_id, known_license, public_name
-from ftool.recipe.document import SECRET
 from ftool.recipe.file import dump_recipe
 from ftool.recipe.schema import Recipe
 
@@ -74,7 +74,8 @@ def staged(run: TrainingRun, *, repo: str, full: bool, on_note: OnNote) -> Itera
         on_note: told what is left out.
 
     Raises:
-        RunError: a report was changed by hand, or a file holds a local path or a secret.
+        RunError: a report was changed by hand, a file holds a local path or a secret, or is a
+            link that leads elsewhere.
     """
     with TemporaryDirectory(dir=run.path, prefix=".push-") as name:
         folder = Path(name) / "repository"
@@ -92,6 +93,7 @@ def staged(run: TrainingRun, *, repo: str, full: bool, on_note: OnNote) -> Itera
 
 
 def _stage_model(run: TrainingRun, folder: Path, *, full: bool, on_note: OnNote) -> None:
+    run.refuse_damage()
     source = run.model_path
     if full and (source / "adapter_config.json").is_file():
         from ftool.model.adapter import save_merged
@@ -101,6 +103,11 @@ def _stage_model(run: TrainingRun, folder: Path, *, full: bool, on_note: OnNote)
     skipped = []
     for path in sorted(path for path in source.rglob("*") if path.is_file()):
         name = path.relative_to(source).as_posix()
+        if not path.resolve().is_relative_to(source.resolve()):
+            raise RunError(
+                f"{path} is a link that leads out of {source}, so it is not published",
+                hint="put the file itself there, or remove the link",
+            )
         if is_model_file(name):
             _link(path, folder / name)
         else:
@@ -139,12 +146,12 @@ def _forget_local(path: Path, run: TrainingRun) -> None:
 
 
 def _stage_reports(run: TrainingRun, folder: Path) -> dict[str, dict[str, Any]]:
-    """Copy the metrics of every evaluated split; predictions quote the data and stay here."""
+    """Copy the metrics of every evaluated split; what quotes the data stays here."""
     reports = {}
     for split in SPLITS:
         source = run.path / "eval" / split
         if (source / METRICS_FILE).is_file():
-            report = Report.read(source)
+            report = replace(Report.read(source), slices={})  # named by values of the data
             if report.base:
                 named = replace(report.base, name=public_name(run.base_model))
                 report = replace(report, base=named)
@@ -179,7 +186,7 @@ def refuse_private_text(folder: Path, run: TrainingRun) -> None:
     Raises:
         RunError: with every file that holds one.
     """
-    local = _local_paths(run)
+    local, token = _local_paths(run), get_token()
     problems = []
     for path in sorted(folder.rglob("*")):
         if not path.is_file() or path.suffix in {".safetensors", ".model"}:
@@ -187,7 +194,7 @@ def refuse_private_text(folder: Path, run: TrainingRun) -> None:
         text = path.read_text(encoding="utf-8", errors="replace")
         if found := local.search(text):
             problems.append(f"{path.name} holds the local path {found[0]}")
-        if SECRET.search(text):
+        if is_secret(text) or (token and token in text):
             problems.append(f"{path.name} holds what looks like a secret")
     if problems:
         listed = "".join(f"\n  {problem}" for problem in problems)

@@ -1,5 +1,6 @@
-"""LoRA: attach, save, load, merge."""
+"""LoRA and DoRA: attach, save, load, merge."""
 
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,10 @@ import torch
 
 from ftool.artifacts import OnNote, TrainingRun, ignore_note
 from ftool.errors import RecipeError, RunError, did_you_mean
-from ftool.model.load import LoadedModel, load_base_model
+from ftool.model.foreign import check_folder
+from ftool.model.load import SAFE, LoadedModel, load_base_model
+from ftool.model.place import cache_folder
+from ftool.model.template_probe import check_template
 from ftool.model.tokenizer import save_tokenizer
 from ftool.recipe.schema import Lora
 
@@ -16,36 +20,62 @@ from ftool.recipe.schema import Lora
 def attach_adapter(model: Any, method: Lora, *, seed: int) -> Any:
     """Put freshly initialized adapters into a base model and freeze the rest.
 
+    Adapters stay float32 where the base is in half precision or quantized.
+
     Raises:
-        RecipeError: a target module does not exist.
+        RecipeError: a target module or block does not exist.
     """
     from peft import LoraConfig, get_peft_model
 
-    _check_targets(model, method)
+    from ftool.model.low_rank import join_adapters
+
+    blocks = _chosen_blocks(model, method)
+    targets = _check_targets(model, method, is_blocks_only=blocks is not None)
     torch.manual_seed(seed)
-    return get_peft_model(
+    adapted = get_peft_model(
         model,
         LoraConfig(
             r=method.r,
             lora_alpha=method.alpha,
             lora_dropout=method.dropout,
-            target_modules=method.target_modules,
+            target_modules=targets,
+            layers_to_transform=blocks,
+            use_dora=method.variant == "dora",
             task_type="CAUSAL_LM",
         ),
     )
+    join_adapters(adapted)
+    return adapted
 
 
-def _check_targets(model: Any, method: Lora) -> None:
+def _chosen_blocks(model: Any, method: Lora) -> list[int] | None:
+    if method.layers is None:
+        return None
+    first, last = map(int, method.layers.split("-"))
+    count = model.config.get_text_config().num_hidden_layers
+    if not first <= last < count:
+        raise RecipeError(
+            f"train.method.layers: {method.layers} are not blocks of this model; it has"
+            f" 0-{count - 1}, the lower one is written first"
+        )
+    return list(range(first, last + 1))
+
+
+def _check_targets(model: Any, method: Lora, *, is_blocks_only: bool) -> str | list[str]:
+    """Return the target modules as peft takes them; within chosen blocks it needs names."""
     from transformers.pytorch_utils import Conv1D
 
-    if method.target_modules == "all-linear":
-        return
+    if method.target_modules == "all-linear" and not is_blocks_only:
+        return "all-linear"
     layers = [
         name
         for name, module in model.named_modules()
         if isinstance(module, torch.nn.Linear | Conv1D)
+        and (not is_blocks_only or re.search(r"\.\d+\.", name))
     ]
     ends = sorted({name.rpartition(".")[2] for name in layers})
+    if method.target_modules == "all-linear":
+        return ends
     for target in method.target_modules:
         if not any(name == target or name.endswith(f".{target}") for name in layers):
             raise RecipeError(
@@ -58,25 +88,42 @@ def _check_targets(model: Any, method: Lora) -> None:
             "train.method.target_modules: lm_head shares its weights with the embedding here, so"
             " an adapter on it cannot be merged"
         )
+    return list(method.target_modules)
 
 
 def load_run_model(
-    run: TrainingRun, *, dtype: torch.dtype, on_note: OnNote = ignore_note
+    run: TrainingRun,
+    *,
+    dtype: torch.dtype,
+    quantized: bool = True,
+    on_note: OnNote = ignore_note,
 ) -> LoadedModel:
     """Load a finished run: the adapter on its own base, or the full weights.
 
+    Args:
+        run: a finished one.
+        dtype: of the weights in memory.
+        quantized: load the base as the run's recipe quantizes it, otherwise whole.
+        on_note: told when something takes long.
+
     Raises:
-        RunError: the base is not the one that the adapter was trained on.
+        RunError: the model is damaged, or the base is not the one that it was trained on.
     """
     from peft import PeftModel
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(run.model_path)
+    run.refuse_damage()
+    check_folder(run.model_path, str(run.model_path))
+    tokenizer = AutoTokenizer.from_pretrained(run.model_path, **SAFE)
+    check_template(tokenizer, str(run.model_path), passed=cache_folder() / "templates")
     if not (run.model_path / "adapter_config.json").is_file():
-        model = AutoModelForCausalLM.from_pretrained(run.model_path, dtype=dtype)
+        model = AutoModelForCausalLM.from_pretrained(
+            run.model_path, dtype=dtype, use_safetensors=True, **SAFE
+        )
         return LoadedModel(model, tokenizer, run.base_model)
     recipe = run.recipe()
-    base = load_base_model(recipe.model, folder=recipe.folder, dtype=dtype, on_note=on_note)
+    wanted = recipe.model if quantized else recipe.model.model_copy(update={"quantization": "none"})
+    base = load_base_model(wanted, folder=recipe.folder, dtype=dtype, on_note=on_note)
     if base.base.weights_sha256 != run.base_model.weights_sha256:
         raise RunError(
             f"{run.path} was trained on other weights of {run.base_model.name}:"
@@ -129,7 +176,7 @@ def save_merged(run: TrainingRun, folder: Path) -> None:
     Raises:
         RunError: the base is not the one that the adapter was trained on.
     """
-    loaded = load_run_model(run, dtype=torch.float32)
+    loaded = load_run_model(run, dtype=torch.float32, quantized=False)
     merge = getattr(loaded.model, "merge_and_unload", None)
     model = merge(safe_merge=True) if merge else loaded.model
     save_model(model, loaded.tokenizer, folder, end_of_turn_id=None)

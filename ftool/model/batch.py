@@ -1,4 +1,4 @@
-"""EncodedExamples -> tensors: padding, shared prefixes, the positions that are learned."""
+"""EncodedExamples -> tensors: padded or in one row, and the positions that are learned."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -6,15 +6,13 @@ from dataclasses import dataclass
 import torch
 
 from ftool.example import NOT_LEARNED, EncodedExample
-from ftool.model.attention import Row, make_row
-
-WORTHWHILE_PREFIX = 8
-"""Common tokens below which sharing them saves nothing."""
+from ftool.model.attention import Row
+from ftool.model.prefix import make_tree
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A micro-batch: examples padded on the right, or one row in which they share a prefix.
+    """A micro-batch: examples padded on the right, or one row in which they share prefixes.
 
     A causal model never looks right, so padded examples need no attention mask.
     """
@@ -32,7 +30,7 @@ class Batch:
             self.position_ids.to(device),
             self.predicts.to(device),
             self.targets.to(device),
-            None if self.row is None else self.row.to(device),
+            self.row,
         )
 
 
@@ -54,51 +52,26 @@ def make_batch(examples: Sequence[EncodedExample]) -> Batch:
     )
 
 
-def micro_batch(examples: Sequence[EncodedExample], *, prefix: int) -> Batch:
-    """Make one row of examples that share a prefix, or pad them where there is none."""
-    if prefix and len(examples) > 1:
-        return make_shared_batch(examples, prefix=prefix)
-    return make_batch(examples)
+def micro_batch(examples: Sequence[EncodedExample], *, shared: bool) -> Batch:
+    """Make one row of examples that share prefixes, or pad them where a model cannot."""
+    return make_row(examples) if shared else make_batch(examples)
 
 
-def shared_prefix(examples: Sequence[EncodedExample]) -> int:
-    """Return how many first tokens the examples have in common and may share.
+def make_row(examples: Sequence[EncodedExample]) -> Batch:
+    """Put examples into one row, where what they begin with in common is there once.
 
-    The token before the first learned one stays with its example, for it predicts that one.
-    """
-    own = min(
-        next(place for place, label in enumerate(example.labels) if label != NOT_LEARNED) - 1
-        for example in examples
-    )
-    return max(0, min(own, common_length([example.input_ids for example in examples])))
-
-
-def common_length(sequences: Sequence[Sequence[int]]) -> int:
-    """Return how many first tokens all sequences have in common."""
-    # What the first and the last in order share, all between them share too.
-    first, last = min(map(tuple, sequences)), max(map(tuple, sequences))
-    differ = (
-        place for place, (one, two) in enumerate(zip(first, last, strict=False)) if one != two
-    )
-    return next(differ, min(len(first), len(last)))
-
-
-def make_shared_batch(examples: Sequence[EncodedExample], *, prefix: int) -> Batch:
-    """Put the common prefix once into one row and the rest of every example behind it.
-
-    Every token sees the prefix and the earlier tokens of its own example, at the positions it
-    has there, so losses and gradients are those of the padded batch.
+    Every token sees the earlier tokens of its own example, at the positions they have there, so
+    losses and gradients are those of the padded batch; and nothing is padded.
 
     Args:
-        examples: that begin with the same tokens, neighbours of similar length.
-        prefix: how many, at most `shared_prefix`.
+        examples: in the order of `micro_batches`; the targets are in this order too.
     """
-    ids = list(examples[0].input_ids[:prefix])
-    positions, following = list(range(prefix)), [NOT_LEARNED] * prefix
-    for example in examples:
-        ids += example.input_ids[prefix:]
-        positions += range(prefix, len(example.input_ids))
-        following += [*example.labels[prefix + 1 :], NOT_LEARNED]
+    pieces, row = make_tree(examples)
+    ids, positions, following = list[int](), list[int](), list[int]()
+    for example, first, end in pieces:
+        ids += example.input_ids[first:end]
+        positions += range(first, end)
+        following += (*example.labels, NOT_LEARNED)[first + 1 : end + 1]
     targets = torch.tensor(following)
     predicts = targets != NOT_LEARNED
     return Batch(
@@ -106,7 +79,7 @@ def make_shared_batch(examples: Sequence[EncodedExample], *, prefix: int) -> Bat
         position_ids=torch.tensor([positions]),
         predicts=predicts[None],
         targets=targets[predicts],
-        row=make_row(prefix, [len(example.input_ids) - prefix for example in examples]),
+        row=row,
     )
 
 

@@ -5,8 +5,9 @@ import shutil
 from importlib.metadata import PackageNotFoundError, files, version
 from pathlib import Path
 
-from ftool.artifacts import OnNote, file_sha256, ignore_note, locked, write_json
+from ftool.artifacts import OnNote, file_sha256, ignore_note, write_json
 from ftool.errors import RecipeError
+from ftool.lock import locked
 from ftool.model.place import EMBEDDED, GGUF_SHA256, embedded_folder
 from ftool.model.tokenizer import save_tokenizer
 

@@ -1,14 +1,21 @@
 """Example -> token ids and labels through the chat template."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import accumulate
+from re import Pattern
 from typing import Any
 
 from ftool.errors import DataError, RecipeError
 from ftool.example import NOT_LEARNED, EncodedExample, Example, Message
+from ftool.model.pieces import find_cuts, split_pieces, tokenize
+from ftool.model.template import ChatTemplate, Shapes, Turn
 
-Turn = tuple[str, list[int], list[int]]
-"""The text so far, the prompt's new token ids, and the assistant's token ids."""
+EXAMPLES_AT_ONCE = 1024
+"""So many that the tokenizer keeps all processors busy, so few that their texts need no room."""
+
+_Part = tuple[str, list[str]]
+"""A piece of a conversation, and how it begins up to every seam that falls into it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,39 +27,63 @@ class Encoder:
     """
 
     tokenizer: Any
-    end_of_turn: str
+    template: ChatTemplate
     end_of_turn_id: int
-    appends_end: bool
     bos_id: int | None
+    cuts: Pattern[str] | None
+
+    @property
+    def end_of_turn(self) -> str:
+        """The text of the token that ends what the assistant says."""
+        return self.template.end_of_turn
 
     def example(self, example: Example) -> EncodedExample:
         """Encode a conversation; every assistant turn and its end token are learned.
 
+        Special tokens that stand in a message are read as the model reads them in use, and are
+        learned only where the assistant wrote them.
+
         Raises:
             DataError: the template cannot be split at the assistant's turns.
         """
-        ids: list[int] = []
-        labels: list[int] = []
-        for _, prompt, learned in self._turns(example):
-            ids += prompt + learned
-            labels += [NOT_LEARNED] * len(prompt) + learned
-        return EncodedExample(example.id, tuple(ids), tuple(labels))
+        return self._walked(example.id, self.template.turns(example))
+
+    def many(self, examples: Sequence[Example]) -> list[EncodedExample]:
+        """Encode conversations as `example` does, all their texts tokenized in one call.
+
+        Raises:
+            DataError: the template cannot be split at the assistant's turns.
+        """
+        shapes: Shapes = {}
+        turns = [self.template.turns_at_once(example, shapes) for example in examples]
+        parts = [_parts(own, self.cuts) for own in turns]
+        texts = (text for own in parts for piece, begins in own for text in (piece, *begins))
+        ids_of = tokenize(self.tokenizer, texts)
+        return [
+            self._joined(example.id, own, ids_of) or self._walked(example.id, of_one)
+            for example, own, of_one in zip(examples, parts, turns, strict=True)
+        ]
 
     def prompt(self, example: Example) -> list[int]:
         """Encode what is given before the last assistant turn, ready for the answer."""
         probe = replace(example, messages=(*example.prompt, Message("assistant", "x")))
-        *earlier, (_, prompt, _) = self._turns(probe)
-        return [token for _, given, learned in earlier for token in given + learned] + prompt
+        *earlier, (prompt, _) = self._walk(self.template.turns(probe))
+        return [token for given, learned in earlier for token in given + learned] + prompt
 
     def completion(self, example: Example, content: str) -> list[int]:
         """Encode what would be learned if the last assistant turn said `content`."""
         probe = replace(example, messages=(*example.prompt, Message("assistant", content)))
-        return list(self._turns(probe))[-1][2]
+        return list(self._walk(self.template.turns(probe)))[-1][1]
 
     def text(self, example: Example, max_length: int) -> list[EncodedExample]:
         """Encode a text of a corpus, all learned, in windows of at most `max_length` tokens."""
-        ids = self._with_bos(self._ids(example.text or ""), example.text or "")
-        ids.append(self.tokenizer.eos_token_id)
+        return self.windows(example, self._ids(example.text or ""), max_length)
+
+    def windows(
+        self, example: Example, text_ids: list[int], max_length: int
+    ) -> list[EncodedExample]:
+        """Cut the token ids of a text into windows, with start and end token."""
+        ids = [*self._with_bos(text_ids, example.text or ""), self.tokenizer.eos_token_id]
         windows = [ids[start : start + max_length] for start in range(0, len(ids), max_length)]
         return [
             EncodedExample(
@@ -65,49 +96,46 @@ class Encoder:
             if len(window) > 1
         ]
 
-    def _turns(self, example: Example) -> Iterator[Turn]:
+    def _walked(self, example_id: str, turns: Sequence[Turn]) -> EncodedExample:
+        ids, labels = list[int](), list[int]()
+        for prompt, learned in self._walk(turns):
+            ids += prompt + learned
+            labels += [NOT_LEARNED] * len(prompt) + learned
+        return EncodedExample(example_id, tuple(ids), tuple(labels))
+
+    def _walk(self, turns: Sequence[Turn]) -> Iterator[tuple[list[int], list[int]]]:
+        """Yield the prompt's new token ids and the assistant's, turn by turn."""
         text, ids = "", list[int]()
-        for index, message in enumerate(example.messages):
-            # What the assistant says first answers nothing; it is given, not learned.
-            if message.role != "assistant" or index == 0:
-                continue
-            before = self._render(example, index, generation_prompt=True)
-            after = self._render(example, index + 1, generation_prompt=False)
-            if not before.startswith(text) or not after.startswith(before):
-                raise DataError(
-                    f"{example.id}: the chat template rewrites earlier turns, so what the assistant"
-                    " wrote cannot be told apart",
-                    hint="set model.chat_template to a template that only appends",
-                )
-            given = self._extend(ids, text, before[len(text) :])
-            learned_text = self._up_to_end(after[len(before) :])
-            whole = self._extend(given, before, learned_text)
-            yield before, given[len(ids) :], whole[len(given) :]
-            text, ids = before + learned_text, whole
+        for given, learned in turns:
+            prompt = self._extend(ids, text, given)
+            whole = self._extend(prompt, text + given, learned)
+            yield prompt[len(ids) :], whole[len(prompt) :]
+            text, ids = text + given + learned, whole
 
-    def _render(self, example: Example, count: int, *, generation_prompt: bool) -> str:
-        from jinja2 import TemplateError
+    def _joined(
+        self, example_id: str, parts: Sequence[_Part], ids_of: Mapping[str, list[int]]
+    ) -> EncodedExample | None:
+        """Join the token ids of pieces; None where the walk would not find them so.
 
-        try:
-            return str(
-                self.tokenizer.apply_chat_template(
-                    [message.as_dict() for message in example.messages[:count]],
-                    tools=[dict(tool) for tool in example.tools] or None,
-                    tokenize=False,
-                    add_generation_prompt=generation_prompt,
-                )
-            )
-        except (TemplateError, ValueError, TypeError) as error:
-            raise DataError(
-                f"{example.id}: the chat template refuses this conversation ({error})",
-                hint="remove data.system or these turns, or set model.chat_template",
-            ) from error
-
-    def _up_to_end(self, completion: str) -> str:
-        if self.appends_end:
-            return completion.rstrip() + self.end_of_turn
-        position = completion.rfind(self.end_of_turn)
-        return completion[: position + len(self.end_of_turn)] if position >= 0 else completion
+        What stands before a seam has to have the same token ids alone as in the whole.
+        """
+        ids, seams = list[int](), list[int]()
+        for piece, begins in parts:
+            own = ids_of[piece]
+            for before in (ids_of[begin] for begin in begins):
+                if own[: len(before)] != before:
+                    return None
+                seams.append(len(ids) + len(before))
+            ids += own
+        if not seams or not seams[0]:
+            return None
+        labels = list[int]()
+        for number, seam in enumerate([*seams, len(ids)]):
+            new = ids[len(labels) : seam]
+            labels += new if number % 2 else [NOT_LEARNED] * len(new)
+        whole = self._with_bos(ids, "given")
+        starts = [NOT_LEARNED] * (len(whole) - len(ids))
+        return EncodedExample(example_id, tuple(whole), (*starts, *labels))
 
     def _extend(self, ids: list[int], text: str, addition: str) -> list[int]:
         """Encode `text + addition` so that the ids of `text` stay what they were.
@@ -127,6 +155,19 @@ class Encoder:
         return list(self.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
+def _parts(turns: Sequence[Turn], cuts: Pattern[str] | None) -> list[_Part]:
+    seams = list(accumulate(len(text) for turn in turns for text in turn))
+    parts, start, passed = list[_Part](), 0, 0
+    for piece in split_pieces("".join(text for turn in turns for text in turn), cuts):
+        begins = []
+        while passed < len(seams) - 1 and seams[passed] <= start + len(piece):
+            begins.append(piece[: seams[passed] - start])
+            passed += 1
+        parts.append((piece, begins))
+        start += len(piece)
+    return parts
+
+
 def make_encoder(tokenizer: Any, *, kind: str = "chat") -> Encoder:
     """Find out how a tokenizer's template ends a turn and how it starts a sequence.
 
@@ -139,7 +180,8 @@ def make_encoder(tokenizer: Any, *, kind: str = "chat") -> Encoder:
     if tokenizer.eos_token_id is None:
         raise RecipeError("model.base: its tokenizer has no end token, so it would never stop")
     if kind == "text":
-        return Encoder(tokenizer, tokenizer.eos_token, tokenizer.eos_token_id, True, bos_id)
+        template = ChatTemplate(tokenizer, tokenizer.eos_token, appends_end=True)
+        return Encoder(tokenizer, template, tokenizer.eos_token_id, bos_id, cuts=None)
     if not tokenizer.chat_template:
         raise RecipeError(
             "model.base: its tokenizer has no chat template",
@@ -148,7 +190,9 @@ def make_encoder(tokenizer: Any, *, kind: str = "chat") -> Encoder:
     end = _template_end(tokenizer)
     end_id = tokenizer.eos_token_id if end is None else end
     text = tokenizer.convert_ids_to_tokens(end_id)
-    return Encoder(tokenizer, text, end_id, end is None, bos_id)
+    template = ChatTemplate(tokenizer, text, appends_end=end is None)
+    cuts = find_cuts(tokenizer, f"{tokenizer.chat_template}{text}")
+    return Encoder(tokenizer, template, end_id, bos_id, cuts)
 
 
 def _template_end(tokenizer: Any) -> int | None:
@@ -185,20 +229,35 @@ def encode_examples(
     """
     encoded: list[EncodedExample] = []
     rejected: list[str] = []
-    for example in examples:
+    for example, candidates in _candidates(examples, encoder, max_length):
         if example.text is not None:
-            encoded += encoder.text(example, max_length)
+            encoded += candidates
             continue
-        candidate = encoder.example(example)
+        (candidate,) = candidates
         if len(candidate.input_ids) > max_length and overlong == "trim_prompt":
             candidate = encoder.example(trim_prompt(example, encoder, max_length=max_length))
         if len(candidate.input_ids) > max_length:
             rejected.append(example.id)
-        elif candidate.learned_tokens == 0:
+        elif candidate.labels.count(NOT_LEARNED) == len(candidate.labels):
             raise DataError(f"{example.id}: nothing to learn, no assistant message has content")
         else:
             encoded.append(candidate)
     return EncodedExamples(encoded, rejected)
+
+
+def _candidates(
+    examples: Sequence[Example], encoder: Encoder, max_length: int
+) -> Iterator[tuple[Example, list[EncodedExample]]]:
+    """Yield every example as it is encoded, however long a conversation may be."""
+    for start in range(0, len(examples), EXAMPLES_AT_ONCE):
+        some = examples[start : start + EXAMPLES_AT_ONCE]
+        chats = iter(encoder.many([example for example in some if example.text is None]))
+        ids_of = tokenize(encoder.tokenizer, (one.text for one in some if one.text is not None))
+        for example in some:
+            if example.text is None:
+                yield example, [next(chats)]
+            else:
+                yield example, encoder.windows(example, ids_of[example.text], max_length)
 
 
 def trim_prompt(example: Example, encoder: Encoder, *, max_length: int) -> Example:

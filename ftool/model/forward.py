@@ -8,8 +8,11 @@ import torch
 
 from ftool.example import EncodedExample
 from ftool.model.attention import IMPLEMENTATION, use_rows
-from ftool.model.batch import Batch, make_batch, make_shared_batch, shared_prefix
+from ftool.model.batch import Batch, make_batch, make_row
+from ftool.model.loss import cross_entropy, losses_of_head
 
+PLAIN_TOKENS = 512
+"""Learned tokens up to which all their logits are held at once."""
 TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 """What rounding may change by dtype; a mask that is not understood changes far more."""
 
@@ -17,7 +20,8 @@ TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-3, torch.bfloat16: 5e-2, tor
 def token_losses(model: Any, batch: Batch) -> torch.Tensor:
     """Return the loss of every learned token, in nats.
 
-    The vocabulary is by far the widest layer, so it is computed at the learned positions only.
+    The vocabulary is by far the widest layer, so it is computed at the learned positions only,
+    and where these are many, a few at a time.
 
     Args:
         model: what accelerate wrapped, called exactly once.
@@ -26,20 +30,23 @@ def token_losses(model: Any, batch: Batch) -> torch.Tensor:
     Returns:
         Losses in the order of `batch.targets`.  # [learned]
     """
-    if takes_positions(model):
-        logits = model(
+    if not takes_positions(model):
+        every = model(input_ids=batch.input_ids, use_cache=False).logits
+        return cross_entropy(every[batch.predicts], batch.targets)
+
+    def run() -> torch.Tensor:  # [learned, vocabulary]
+        return model(  # type: ignore[no-any-return]
             input_ids=batch.input_ids,
             position_ids=batch.position_ids,
             logits_to_keep=batch.predicts,
             use_cache=False,
             **_row_of(model, batch),
-        ).logits  # [learned, vocabulary]
-    else:
-        every = model(input_ids=batch.input_ids, use_cache=False).logits
-        logits = every[batch.predicts]
-    # At least float32: half precisions lose the small differences between likely tokens.
-    exact = logits.to(torch.promote_types(logits.dtype, torch.float32))
-    return torch.nn.functional.cross_entropy(exact, batch.targets, reduction="none")
+        ).logits
+
+    chunked = None
+    if len(batch.targets) > PLAIN_TOKENS:
+        chunked = losses_of_head(unwrapped(model), batch.targets, run)
+    return cross_entropy(run(), batch.targets) if chunked is None else chunked
 
 
 def _row_of(model: Any, batch: Batch) -> dict[str, Any]:
@@ -51,7 +58,7 @@ def _row_of(model: Any, batch: Batch) -> dict[str, Any]:
     if batch.row is None:
         return {}
     if unwrapped(model).config._attn_implementation != IMPLEMENTATION:
-        raise ValueError("a row needs enable_shared_prefix first; other attention mixes examples")
+        raise ValueError("a row needs enable_rows first; other attention mixes examples")
     unread = torch.zeros(1, 1, 1, 1, device=batch.targets.device)
     return {"row": batch.row, "attention_mask": unread}
 
@@ -64,33 +71,32 @@ def additive_mask(sees: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
 
 
 @torch.no_grad()
-def enable_shared_prefix(model: Any, examples: Sequence[EncodedExample]) -> bool:
-    """Prepare a model to run a shared prefix once, if that gives the losses of plain rows.
+def enable_rows(model: Any, examples: Sequence[EncodedExample]) -> bool:
+    """Prepare a model to run examples in rows, if that gives the losses of plain batches.
 
-    Found out on real examples: it does not where attention is windowed, or layers are recurrent.
-    A model that cannot is left as it was.
+    Found out on real examples, the longest: it does not where attention is windowed, or layers
+    are recurrent. A model that cannot is left as it was.
     """
-    prefix = shared_prefix(examples)
-    if not prefix or not takes_positions(model):
-        return False
+    inner = unwrapped(model)
+    before: str = inner.config._attn_implementation
+    if before == IMPLEMENTATION or not takes_positions(model):
+        return before == IMPLEMENTATION
+    longest = sorted(examples, key=lambda example: len(example.input_ids))[-2:]
+    tried = [longest[-1], *reversed(longest)]  # one twice, so that something is shared
     training = model.training
     model.eval()
-    inner = unwrapped(model)
-    before = inner.config._attn_implementation
-    padded = [make_batch([example]).to(model.device) for example in examples]
-    plain = torch.cat([token_losses(model, batch) for batch in padded])
+    plain = torch.cat([token_losses(model, make_batch([e]).to(model.device)) for e in tried])
+    tolerance = TOLERANCE[model.dtype]
     try:
         use_rows(inner)
-        batch = make_shared_batch(examples, prefix=prefix).to(model.device)
-        shared = token_losses(model, batch)
+        found = token_losses(model, make_row(tried).to(model.device))
+        is_equal = torch.allclose(found, plain, rtol=tolerance, atol=tolerance)
     except (RuntimeError, ValueError, TypeError):
-        shared = torch.full_like(plain, torch.nan)
+        is_equal = False
     model.train(training)
-    tolerance = TOLERANCE[model.dtype]
-    if torch.allclose(shared, plain, rtol=tolerance, atol=tolerance):
-        return True
-    inner.set_attn_implementation(before)
-    return False
+    if not is_equal:
+        inner.set_attn_implementation(before)
+    return is_equal
 
 
 def unwrapped(model: Any) -> Any:

@@ -1,14 +1,18 @@
 """Batched greedy generation."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
 
 from ftool.model.batch import pad_left
+from ftool.model.prompts import prompt_batches
+
+BATCH_SIZE = 32
+BATCH_TOKENS = 8192
+"""Prompt tokens of a batch, padding included."""
 
 
-@torch.inference_mode()
 def generate_texts(
     model: Any,
     tokenizer: Any,
@@ -16,18 +20,42 @@ def generate_texts(
     *,
     end_id: int,
     max_new_tokens: int,
-    batch_size: int = 16,
-    on_batch: Callable[[int], None] | None = None,
+    batch_size: int = BATCH_SIZE,
 ) -> list[str]:
-    """Answer every prompt greedily, up to the end-of-turn token.
+    """Answer every prompt greedily; see `generated_batches`."""
+    found: dict[int, str] = {}
+    for batch in generated_batches(
+        model,
+        tokenizer,
+        prompts,
+        end_id=end_id,
+        max_new_tokens=max_new_tokens,
+        batch_size=batch_size,
+    ):
+        found.update(batch)
+    return [found[place] for place in range(len(prompts))]
+
+
+@torch.inference_mode()
+def generated_batches(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[Sequence[int]],
+    *,
+    end_id: int,
+    max_new_tokens: int,
+    batch_size: int = BATCH_SIZE,
+) -> Iterator[dict[int, str]]:
+    """Answer every prompt greedily, up to the end-of-turn token, a batch at a time.
 
     Prompts of similar length share a batch, padded on the left; the batch never changes the text.
+
+    Yields:
+        Texts by the place of their prompt.
     """
-    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
-    texts = [""] * len(prompts)
-    for start in range(0, len(order), batch_size):
-        rows = order[start : start + batch_size]
-        pad_id = tokenizer.pad_token_id
+    pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end_id
+    lengths = [len(prompt) for prompt in prompts]
+    for rows in prompt_batches(lengths, size=batch_size, tokens=BATCH_TOKENS):
         input_ids, real = pad_left([prompts[row] for row in rows], pad_id=pad_id)
         answers = model.generate(
             input_ids=input_ids.to(model.device),
@@ -37,11 +65,10 @@ def generate_texts(
             eos_token_id=list({end_id, tokenizer.eos_token_id}),
             pad_token_id=pad_id,
         )[:, input_ids.shape[1] :]
-        for row, answer in zip(rows, answers.tolist(), strict=True):
-            texts[row] = tokenizer.decode(_until(answer, end_id), skip_special_tokens=True)
-        if on_batch:
-            on_batch(start + len(rows))
-    return texts
+        texts = tokenizer.batch_decode(
+            [_until(answer, end_id) for answer in answers.tolist()], skip_special_tokens=True
+        )
+        yield dict(zip(rows, texts, strict=True))
 
 
 def _until(tokens: list[int], end_id: int) -> list[int]:

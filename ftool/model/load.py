@@ -5,16 +5,23 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ftool.artifacts import BaseModel, OnNote, file_sha256, ignore_note
+from ftool.artifacts import BaseModel, OnNote, ignore_note
 from ftool.errors import DeviceError, HubError, RecipeError, did_you_mean
 from ftool.model import embedded
-from ftool.model.place import local_folder
+from ftool.model.foreign import check_folder, check_settings
+from ftool.model.place import cache_folder, local_folder
+from ftool.model.template_probe import check_template
 from ftool.recipe.schema import Model
+
+SAFE = {"trust_remote_code": False}
+"""What every model, config and tokenizer is loaded with: None would ask in the terminal."""
+_FLASH = ("kernels", "flash_attn")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,18 +98,68 @@ def load_base_model(
 
     Raises:
         RecipeError: there is no such base, or it needs what is not installed.
+        DeviceError: attention or quantization need a GPU, and there is none.
         HubError: the Hub refused or was not reached.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, PretrainedConfig
 
+    settings = {**_attention(recipe), **_quantization(recipe, dtype)}
     tokenizer = load_tokenizer(recipe, folder, on_note=on_note)
     path = _full_weights_path(recipe, folder, on_note)
-    attention = {} if recipe.attention == "auto" else {"attn_implementation": recipe.attention}
     with _in_our_words(recipe, path) as name:
+        if not path:
+            found, _ = PretrainedConfig.get_config_dict(name, revision=recipe.revision)
+            check_settings(found, f"model.base: {name}")
         model = AutoModelForCausalLM.from_pretrained(
-            name, revision=recipe.revision, dtype=dtype, **attention
+            name, revision=recipe.revision, dtype=dtype, **settings, **SAFE, use_safetensors=True
         )
     return LoadedModel(model, tokenizer, _identify(recipe, path))
+
+
+def _attention(recipe: Model) -> dict[str, Any]:
+    if recipe.attention == "auto":
+        return {}
+    if recipe.attention == "flash_attention_2":
+        # transformers takes the kernel of the Hub where the package itself is not installed.
+        _check_gpu("attention=flash_attention_2", off="auto", extra="gpu", packages=_FLASH)
+    return {"attn_implementation": recipe.attention}
+
+
+def _quantization(recipe: Model, dtype: torch.dtype) -> dict[str, Any]:
+    """Return how the base is quantized while it is loaded.
+
+    Norms and embeddings stay in `dtype`; losses are computed in float32 whatever it is.
+
+    Source: Dettmers et al. 2023, QLoRA (arXiv 2305.14314): NF4, its constants quantized again.
+    """
+    if recipe.quantization == "none":
+        return {}
+    from transformers import BitsAndBytesConfig
+
+    key = f"quantization={recipe.quantization}"
+    _check_gpu(key, off="none", extra="quantization", packages=("bitsandbytes",))
+    if recipe.quantization == "8bit":
+        return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
+    four = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return {"quantization_config": four}
+
+
+def _check_gpu(key: str, *, off: str, extra: str, packages: tuple[str, ...]) -> None:
+    """Refuse a setting without a GPU, or without any package that brings it."""
+    device, why = _first_device()
+    if device.type not in {"cuda", "xpu"}:
+        name = key.partition("=")[0]
+        raise DeviceError(f"model.{key} needs a GPU, and {why}", hint=f"use model.{name}={off}")
+    if not any(find_spec(package) for package in packages):
+        raise RecipeError(
+            f"model.{key} needs a package that is not installed",
+            hint=f"pip install 'ftool[{extra}]'",
+        )
 
 
 def load_tokenizer(recipe: Model, folder: Path = Path(), *, on_note: OnNote = ignore_note) -> Any:
@@ -120,9 +177,12 @@ def load_tokenizer(recipe: Model, folder: Path = Path(), *, on_note: OnNote = ig
     from transformers import AutoTokenizer
 
     with _in_our_words(recipe, _full_weights_path(recipe, folder, on_note)) as name:
-        tokenizer = AutoTokenizer.from_pretrained(name, revision=recipe.revision)
+        tokenizer = AutoTokenizer.from_pretrained(name, revision=recipe.revision, **SAFE)
     if recipe.chat_template:
         tokenizer.chat_template = _read_template(folder / recipe.chat_template)
+    if recipe.chat_template or recipe.base != embedded.NAME:
+        shown = "model.chat_template" if recipe.chat_template else f"model.base: {recipe.base}"
+        check_template(tokenizer, shown, passed=cache_folder() / "templates")
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
     return tokenizer
@@ -138,7 +198,7 @@ def load_config(recipe: Model, folder: Path = Path(), *, on_note: OnNote = ignor
     from transformers import AutoConfig
 
     with _in_our_words(recipe, _full_weights_path(recipe, folder, on_note)) as name:
-        return AutoConfig.from_pretrained(name, revision=recipe.revision)
+        return AutoConfig.from_pretrained(name, revision=recipe.revision, **SAFE)
 
 
 def _full_weights_path(recipe: Model, folder: Path, on_note: OnNote) -> Path | None:
@@ -147,6 +207,8 @@ def _full_weights_path(recipe: Model, folder: Path, on_note: OnNote) -> Path | N
         raise RecipeError(
             f"model.base: {recipe.base} holds an adapter, not full weights", hint="merge it first"
         )
+    if path and recipe.base != embedded.NAME:
+        check_folder(path, f"model.base: {recipe.base}")
     return path
 
 
@@ -206,6 +268,11 @@ def _in_our_words(recipe: Model, path: Path | None) -> Iterator[str]:
             hint=f"check the name and the network, or use the embedded base {embedded.NAME}",
         ) from error
     except (ValueError, RuntimeError, SafetensorError) as error:
+        if "trust_remote_code" in str(error):
+            raise RecipeError(
+                f"model.base: {recipe.base} brings its own code, and ftool runs no code of others",
+                hint="use a model whose architecture transformers knows",
+            ) from error
         what = f"model.base: {recipe.base} cannot be loaded ({_first_line(error)})"
         raise RecipeError(what) from error
 
@@ -230,7 +297,7 @@ def _snapshot_folder(recipe: Model) -> Path:
 def weights_sha256(folder: Path) -> str:
     """Return the sha256 over the names, dtypes, shapes and values of a model's weights.
 
-    The number and layout of files do not change it; weights in another format are hashed by file.
+    The number and layout of files do not change it.
     """
     from safetensors import safe_open
 
@@ -244,6 +311,4 @@ def weights_sha256(folder: Path) -> str:
             tensor = tensors.get_tensor(name)
         digest.update(json.dumps([name, str(tensor.dtype), list(tensor.shape)]).encode())
         digest.update(tensor.contiguous().flatten().view(torch.uint8).numpy())
-    for file in sorted(folder.glob("*.bin")) if not owners else ():
-        digest.update(file_sha256(file).encode())
     return digest.hexdigest()

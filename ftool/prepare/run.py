@@ -18,11 +18,11 @@ from ftool.artifacts import (
     ftool_version,
     ignore_note,
     ignore_progress,
-    locked,
     write_json,
     write_text,
 )
 from ftool.errors import DataError, did_you_mean
+from ftool.lock import locked
 from ftool.prepare.decide.decisions import Decisions, decide
 from ftool.prepare.decide.earlier import Earlier, read_earlier
 from ftool.prepare.decide.labels import name_labels

@@ -9,8 +9,20 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
-from ruamel.yaml.tokens import AliasToken, AnchorToken, TagToken
+from ruamel.yaml.tokens import (
+    AliasToken,
+    AnchorToken,
+    BlockEndToken,
+    BlockMappingStartToken,
+    BlockSequenceStartToken,
+    FlowMappingEndToken,
+    FlowMappingStartToken,
+    FlowSequenceEndToken,
+    FlowSequenceStartToken,
+    TagToken,
+)
 
+from ftool.credentials import SETTING, WHERE, is_secret
 from ftool.errors import RecipeError
 
 KeyPath = tuple[str | int, ...]
@@ -18,7 +30,18 @@ Problem = tuple[int, str]
 """The line, or OVERRIDE, and what is wrong there."""
 
 OVERRIDE = 0
-SECRET = re.compile(r"\bhf_[A-Za-z0-9]{16,}|\bsk-[A-Za-z0-9_-]{20,}|\bAKIA[A-Z0-9]{16}\b")
+NO_SECRETS = f"looks like a secret; recipes must not hold any: {WHERE}"
+DEEPEST = 50
+_OPENING = (
+    BlockMappingStartToken,
+    BlockSequenceStartToken,
+    FlowMappingStartToken,
+    FlowSequenceStartToken,
+)
+_CLOSING = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
+LONGEST_INDEX = 10
+LONGEST_NUMBER = 400
+"""Digits of a number; the largest float has 309, and Python does not write thousands of them."""
 _SCALARS: dict[str, Callable[[str], Any]] = {
     "tag:yaml.org,2002:null": lambda _: None,
     "tag:yaml.org,2002:bool": lambda text: text.lower() == "true",
@@ -45,22 +68,44 @@ class Document:
 def read_document(text: str) -> Document:
     """Read YAML 1.2: `1e-4` is a number, `no` is text; tags, anchors and secrets are refused."""
     document = Document()
-    try:
-        for token in YAML(typ="safe", pure=True).scan(text):
-            if isinstance(token, TagToken | AnchorToken | AliasToken):
-                _refuse(document, token.start_mark, "tags, anchors and aliases are not allowed")
-        if not document.problems:
-            node = YAML(typ="safe", pure=True).compose(text)
-            document.values = _plain(node, (), document) if node else None
-    except YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        what = getattr(error, "problem", None) or str(error).partition("\n")[0]
-        document.problems.append((mark.line + 1 if mark else 1, f"not valid YAML: {what}"))
-    except RecursionError:
-        document.problems.append((1, "nested too deeply"))
+    document.problems += [
+        (number, NO_SECRETS)
+        for number, line in enumerate(text.split("\n"), start=1)
+        if is_secret(line)
+    ]
+    if document.problems:  # what is wrong besides would be told with the secret in it
+        return document
+    _compose(text, (), document)
     if not document.problems and not isinstance(document.values, dict):
         document.problems.append((1, "a recipe is a mapping of keys such as `name:`"))
     return document
+
+
+def _compose(text: str, path: KeyPath, document: Document) -> None:
+    """Read the values of a YAML text that stands at a path."""
+    try:
+        if _is_sober(text, document):
+            node = YAML(typ="safe", pure=True).compose(text) if text.strip() else None
+            document.values = _plain(node, path, document) if node else None
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        what = getattr(error, "problem", None) or str(error).partition("\n")[0]
+        place = text.count("\n", 0, getattr(error, "position", 0))
+        line = (mark.line if mark else place) + 1
+        document.problems.append((line, f"not valid YAML: {what}"))
+
+
+def _is_sober(text: str, document: Document) -> bool:
+    """Tell whether a YAML text is neither deep nor more than it shows, before it is composed."""
+    depth = 0
+    for token in YAML(typ="safe", pure=True).scan(text):
+        depth += isinstance(token, _OPENING) - isinstance(token, _CLOSING)
+        if depth > DEEPEST:
+            _refuse(document, token.start_mark, "nested too deeply")
+            break
+        if isinstance(token, TagToken | AnchorToken | AliasToken):
+            _refuse(document, token.start_mark, "tags, anchors and aliases are not allowed")
+    return not document.problems
 
 
 def _refuse(document: Document, mark: Any, what: str) -> None:
@@ -78,8 +123,8 @@ def _plain(node: Node, path: KeyPath, document: Document) -> Any:
             items.append(_plain(item, (*path, index), document))
         return items
     assert isinstance(node, ScalarNode)
-    if SECRET.search(node.value):
-        _refuse(document, node.start_mark, "looks like a secret; recipes must not hold any")
+    if is_secret(node.value):
+        _refuse(document, node.start_mark, NO_SECRETS)
     return _scalar(node, document)
 
 
@@ -90,6 +135,9 @@ def _plain_mapping(node: MappingNode, path: KeyPath, document: Document) -> dict
             _refuse(document, key_node.start_mark, "a key is one word, not a list or a mapping")
             continue
         key = str(key_node.value)
+        if is_secret(key) or (SETTING.fullmatch(key) and value_node.value):
+            _refuse(document, key_node.start_mark, NO_SECRETS)
+            continue
         if key in values:
             _refuse(document, key_node.start_mark, f"{dotted((*path, key))}: given twice")
         document.lines[(*path, key)] = key_node.start_mark.line + 1
@@ -100,9 +148,10 @@ def _plain_mapping(node: MappingNode, path: KeyPath, document: Document) -> dict
 def _scalar(node: ScalarNode, document: Document) -> Any:
     read = _SCALARS.get(str(node.tag))
     try:
+        if read and len(node.value) > LONGEST_NUMBER:
+            raise ValueError
         return read(node.value) if read else node.value
     except ValueError:
-        # Python refuses numbers of thousands of digits.
         _refuse(document, node.start_mark, "not a number that can be read")
         return None
 
@@ -124,17 +173,18 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
 
 def _read_override(override: str) -> tuple[KeyPath, Any]:
     name, equals, text = override.partition("=")
-    path = tuple(int(part) if part.isdecimal() else part for part in name.split("."))
+    if is_secret(override) or (text.strip() and SETTING.fullmatch(name.rpartition(".")[2])):
+        raise RecipeError(f"an override {NO_SECRETS}")
+    path = tuple(
+        int(part) if part.isdecimal() and len(part) < LONGEST_INDEX else part
+        for part in name.split(".")
+    )
     if not equals or "" in path:
         raise RecipeError(
             f"override {override}: not of the form key=value", hint="as in train.epochs=1"
         )
     value = Document()
-    try:
-        node = YAML(typ="safe", pure=True).compose(text) if text.strip() else None
-        value.values = _plain(node, path, value) if node is not None else None
-    except (YAMLError, RecursionError) as error:
-        raise RecipeError(f"override {override}: the value is not valid YAML") from error
+    _compose(text, path, value)
     if value.problems:
         raise RecipeError(f"override of {name}: {value.problems[0][1]}")
     return path, value.values

@@ -76,6 +76,9 @@ def _move_paths(values: dict[str, Any], old: Path, new: Path) -> None:
     model = values["model"]
     if model["chat_template"]:
         model["chat_template"] = moved(model["chat_template"])
+    metric, _, function = values["eval"]["metric"].rpartition(":")
+    if metric.endswith(".py") and not metric.startswith("evaluate:"):
+        values["eval"]["metric"] = f"{moved(metric)}:{function}"
     if (old / model["base"]).is_dir():
         model["base"] = moved(model["base"])
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from ftool.errors import RecipeError, did_you_mean
 from ftool.recipe.document import OVERRIDE, Document, KeyPath, Problem, dotted
-from ftool.recipe.schema import Recipe, Span
+from ftool.recipe.schema import BLOCKS_PATTERN, METRIC_PATTERN, NAME_PATTERN, Recipe, Span
 
 OTHER_TOOLS = {
     "lr": "train.learning_rate",
@@ -61,6 +61,12 @@ OTHER_TOOLS = {
 """Keys of other trainers -> where the setting is here."""
 
 NAME = "a name of letters, digits, `.`, `_` and `-` that begins with a letter or a digit"
+PATTERNS = {
+    NAME_PATTERN: NAME,
+    BLOCKS_PATTERN: "two block numbers such as `15-29`",
+    METRIC_PATTERN: "evaluate:NAME, file.py:function",
+}
+"""What a text is not, by the pattern that it has to match."""
 ALLOWED = {
     "bool_parsing": "true|false",
     "bool_type": "true|false",
@@ -79,7 +85,6 @@ ALLOWED = {
     "model_attributes_type": "a block of settings",
     "model_type": "a block of settings",
     "path_type": "a path",
-    "string_pattern_mismatch": NAME,
     "string_too_long": "at most {max_length} characters long",
     "string_type": "text",
     "too_short": "a list of at least {min_length} item",
@@ -155,6 +160,8 @@ def _allowed(detail: Mapping[str, Any]) -> list[str]:
     named = context.get("expected") or context.get("expected_tags")
     if named:
         return re.findall(r"'[^']*'", named)
+    if detail["type"] == "string_pattern_mismatch":
+        return [PATTERNS[context["pattern"]]]
     if detail["type"] in ALLOWED:
         return ALLOWED[detail["type"]].format_map(context).split("|")
     return [f"allowed ({detail['msg'][0].lower()}{detail['msg'][1:]})"]

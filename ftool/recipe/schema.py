@@ -26,7 +26,12 @@ NUMBER = BeforeValidator(_take_no_switch)
 Ratio = Annotated[float, Field(ge=0, le=1), NUMBER]
 Positive = Annotated[int, Field(gt=0), NUMBER]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
+BLOCKS_PATTERN = r"^[0-9]+-[0-9]+$"
+METRIC_PATTERN = r"^(evaluate:.+|.+\.py:[A-Za-z_][A-Za-z0-9_]*)$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
+NamedMetric = Literal[
+    "accuracy", "f1_macro", "f1_micro", "f1_weighted", "precision_macro", "recall_macro", "loss"
+]
 
 
 class Block(BaseModel):
@@ -45,8 +50,7 @@ class Span(Block):
 
     def steps(self, steps_per_epoch: int) -> int:
         """Return the span in optimizer steps, at least one."""
-        per_unit = steps_per_epoch if self.unit == "epochs" else 1
-        return max(1, round(self.amount * per_unit))
+        return max(1, round(self.amount * (steps_per_epoch if self.unit == "epochs" else 1)))
 
     @model_serializer
     def __str__(self) -> str:
@@ -84,7 +88,9 @@ class Model(Block):
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Precision of the computation; `auto` is float32 on a CPU, bfloat16 where a GPU has it."""
     attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
-    """Attention implementation; `auto` is PyTorch's own (sdpa)."""
+    """Attention implementation; `auto` is PyTorch's own (sdpa), flash needs a GPU."""
+    quantization: Literal["none", "4bit", "8bit"] = "none"
+    """Hold the frozen base in 4 (NF4) or 8 bits; needs a GPU and `ftool[quantization]`."""
     chat_template: Path | None = None
     """A Jinja file that replaces the chat template of the base model's tokenizer."""
 
@@ -237,6 +243,10 @@ class Lora(Block):
     """Dropout in front of the adapters."""
     target_modules: Literal["all-linear"] | Annotated[list[str], Field(min_length=1)] = "all-linear"
     """Names of the layers that get an adapter."""
+    variant: Literal["lora", "dora"] = "lora"
+    """`dora` learns the norms of the weights besides (arXiv 2402.09353); slower."""
+    layers: Annotated[str, Field(pattern=BLOCKS_PATTERN)] | None = None
+    """Transformer blocks with adapters, counted from 0, such as `15-29`; quicker but inexact."""
 
 
 class Full(Block):
@@ -283,7 +293,7 @@ class Train(Block):
     """Passes over the train split."""
     max_steps: Positive | None = None
     """Stop after that many optimizer steps, whatever `epochs` says."""
-    learning_rate: Annotated[float, Field(gt=0), NUMBER] = 2e-4
+    learning_rate: Annotated[float, Field(gt=0, le=1), NUMBER] = 2e-4
     """Peak learning rate of AdamW."""
     schedule: Literal["cosine", "linear", "constant"] = "cosine"
     """How the learning rate falls after the warm-up."""
@@ -301,6 +311,10 @@ class Train(Block):
     """Longest example in tokens; `auto` is the model's context."""
     overlong: Literal["reject", "trim_prompt"] = "reject"
     """What becomes of a longer example; a completion is never cut."""
+    activation_checkpointing: Literal["auto", "on", "off"] = "auto"
+    """Compute activations twice to hold fewer; `auto` where they would not fit into memory."""
+    compile: bool = False
+    """Compile the model (torch.compile): slow first steps, then quicker ones on a GPU."""
     shared_prefix: Literal["auto", "off"] = "auto"
     """Run the tokens that examples begin with in common once per micro-batch; exact."""
     checkpoint: Checkpoint = Checkpoint()
@@ -316,18 +330,20 @@ class Eval(Block):
 
     mode: Literal["auto", "rank", "generate", "loss"] = "auto"
     """`rank` compares labels' likelihoods, `generate` reads the answer, `loss` is perplexity."""
-    metric: Literal[
-        "accuracy", "f1_macro", "f1_micro", "f1_weighted", "precision_macro", "recall_macro", "loss"
-    ] = "f1_macro"
-    """What chooses the best checkpoint; open answers always use `loss`."""
+    metric: NamedMetric | Annotated[str, Field(pattern=METRIC_PATTERN)] = "f1_macro"
+    """Chooses the best checkpoint, open answers by `loss`; also evaluate:NAME, file.py:function."""
     base: bool = True
     """Score the base model beside the tuned one."""
     base_examples: Positive = 300
     """At most that many examples for the base model, stratified by label."""
     floor: bool = True
     """Score a majority and a TF-IDF classifier fitted on the train split."""
+    confidence: bool = False
+    """Rank on until the probability of the chosen label is certain to 0.01; takes longer."""
     max_new_tokens: Positive = 64
     """Longest generated answer, in tokens."""
+    out_of_scope: str | None = None
+    """The label of what no other label fits; how well it is told apart is reported."""
 
 
 class Hub(Block):
@@ -362,6 +378,12 @@ class Recipe(Block):
     """The publishing."""
 
     _folder: Path = PrivateAttr(default_factory=Path)
+
+    @model_validator(mode="after")
+    def _train_no_quantized_weights(self) -> "Recipe":
+        if self.model.quantization != "none" and isinstance(self.train.method, Full):
+            raise ValueError("quantized weights cannot be trained; use train.method.kind=lora")
+        return self
 
     @property
     def folder(self) -> Path:

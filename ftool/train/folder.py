@@ -1,29 +1,28 @@
 """The run folder: new, resumed, finished or somebody else's; the same run or refused."""
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from ftool.artifacts import (
     MANIFEST,
-    BaseModel,
     OnNote,
-    PreparedDataset,
     TrainingRun,
-    fingerprint,
     is_ours,
-    locked,
     read_json,
     write_json,
-    write_text,
 )
 from ftool.errors import RunError
-from ftool.recipe.file import dump_recipe, load_recipe
-from ftool.recipe.schema import Recipe
+from ftool.lock import LOCK, OWNER, locked
+from ftool.train.checkpoint import best_of, load_origin, newest_checkpoint
+from ftool.train.fingerprint import changes, refuse_other
 from ftool.train.plan import Plan
 
-RECIPE, PLAN = "recipe.yaml", "plan.json"
+RECIPE, PLAN, DIVERGED = "recipe.yaml", "plan.json", "diverged.json"
+CHECKPOINTS, MODEL = "checkpoints", "model"
+LEARNED = ("max_length", "steps_per_epoch", "total_steps", "validate_every")
+"""What a resumed run keeps of its plan; the rest is speed and memory."""
 
 
 def claim_run(folder: Path, *, fresh: bool, on_note: OnNote) -> None:
@@ -37,7 +36,7 @@ def claim_run(folder: Path, *, fresh: bool, on_note: OnNote) -> None:
             f"{folder} exists and is not a run of ftool; nothing was written",
             hint="choose another name with --run",
         )
-    if fresh and (folder / RECIPE).exists():
+    if fresh and folder.is_dir() and {path.name for path in folder.iterdir()} - {LOCK, OWNER}:
         with locked(folder):
             number = 1
             while (aside := folder.with_name(f"{folder.name}.old-{number}")).exists():
@@ -46,94 +45,77 @@ def claim_run(folder: Path, *, fresh: bool, on_note: OnNote) -> None:
         on_note(f"moved the old run to {aside}")
 
 
-def finished_run(folder: Path, recipe: Recipe, dataset: PreparedDataset) -> TrainingRun | None:
-    """Return the run if it is finished; None if it is new or interrupted.
+def finished_run(
+    folder: Path, identity: Mapping[str, Any], *, on_note: OnNote
+) -> TrainingRun | None:
+    """Return the run if it is finished; None if it is new, interrupted or damaged.
+
+    Where the model was damaged, the run counts as interrupted: its last checkpoint writes it anew.
+
+    Args:
+        folder: of the run.
+        identity: what is known of this one before its model is loaded.
+        on_note: told what is damaged.
 
     Raises:
-        RunError: the folder holds a run of another recipe or of other data.
+        RunError: the folder holds another run.
     """
-    if not _has_begun(folder):
-        (folder / PLAN).unlink(missing_ok=True)
-        write_text(folder / RECIPE, dump_recipe(recipe, relative_to=folder))
+    try:
+        manifest = read_json(folder / MANIFEST)
+    except RunError:
         return None
-    differences = list(_differences(load_recipe(folder / RECIPE), recipe))
-    file = folder / (MANIFEST if (folder / MANIFEST).is_file() else PLAN)
-    if file.is_file():
-        there = read_json(file)["dataset_fingerprint"]
-        if there != dataset.fingerprint:
-            differences.append(f"dataset: {there[:12]} there, {dataset.fingerprint[:12]} here")
-    if differences:
+    run = TrainingRun.open(folder)
+    if "identity" not in manifest:
         raise RunError(
-            "\n".join([f"{folder} is a run of another recipe:", *(f"  {d}" for d in differences)]),
-            hint="choose another name with --run, or start anew with --fresh",
+            f"{folder} was not written by this version of ftool train", hint="train with --fresh"
         )
-    return TrainingRun.open(folder) if file.name == MANIFEST else None
+    refuse_other(folder, manifest["identity"], identity)
+    try:
+        run.refuse_damage()
+    except RunError as error:
+        on_note(f"{error.message}; it is written anew")
+        (folder / MANIFEST).unlink()
+        return None
+    return run
 
 
-def _has_begun(folder: Path) -> bool:
-    """Tell whether a folder holds weights; before that, nothing ties it to its recipe."""
-    sealed = (folder / "checkpoints").glob("step-*/seal.json")
-    return (folder / RECIPE).is_file() and ((folder / MANIFEST).is_file() or any(sealed))
+def resumed_checkpoint(
+    folder: Path, identity: Mapping[str, Any], *, on_note: OnNote
+) -> Path | None:
+    """Return the verified checkpoint to go on from; None where the run is new.
+
+    Args:
+        folder: of the run.
+        identity: what is known of this one before its model is loaded.
+        on_note: told which checkpoints were set aside, and why.
+
+    Raises:
+        RunError: a checkpoint is of another run.
+    """
+    newest = newest_checkpoint(folder / CHECKPOINTS, on_note=on_note)
+    if newest is not None:
+        for path in (newest, best_of(newest)):
+            if path is not None:
+                refuse_other(path, load_origin(path)["identity"], identity)
+    return newest
 
 
-def settle_plan(
-    folder: Path, plan: Plan, dataset: PreparedDataset, base: BaseModel, chat_template: str
-) -> Plan:
-    """Return the plan of an interrupted run, or write down a new one.
+def settle_plan(folder: Path, plan: Plan, checkpoint: Path | None) -> Plan:
+    """Return the plan as an interrupted run has to keep it, and write it down.
 
     Micro-batches may differ from those of the interrupted run: they change speed and memory.
-
-    Raises:
-        RunError: the base model or its chat template has changed since.
     """
-    file = folder / PLAN
-    inputs = {
-        "dataset_fingerprint": dataset.fingerprint,
-        "base_weights_sha256": base.weights_sha256,
-        "chat_template_sha256": fingerprint(chat_template),
-    }
-    if not file.is_file():
-        write_json(file, inputs | plan.as_dict())
-        return plan
-    stored = read_json(file)
-    there = {key: stored.pop(key) for key in inputs}
-    for key, what in {"base_weights": "set of weights", "chat_template": "chat template"}.items():
-        old, new = there[f"{key}_sha256"], inputs[f"{key}_sha256"]
-        if old != new:
-            raise RunError(
-                f"{folder} began with another {what} of {base.name}: {old[:12]} there,"
-                f" {new[:12]} here",
-                hint="bring the old one back, or start anew with --fresh",
-            )
-    return replace(
-        Plan(**stored),
-        batch_size_per_device=plan.batch_size_per_device,
-        micro_batch_tokens=plan.micro_batch_tokens,
-    )
+    if checkpoint is not None:
+        stored = load_origin(checkpoint)["plan"]
+        kept = {name: stored[name] for name in LEARNED}
+        # Where rows cannot be run here, plain batches learn the same.
+        shared = plan.shared_prefix and stored["shared_prefix"]
+        plan = replace(plan, **kept, shared_prefix=shared)
+    write_json(folder / PLAN, plan.as_dict())
+    return plan
 
 
-def _differences(there: Recipe, here: Recipe) -> Iterator[str]:
-    """Name the settings that change what is learned, with both values."""
-    old, new = _settings(there), _settings(here)
-    for key in sorted(old.keys() | new.keys()):
-        if old.get(key) != new.get(key):
-            yield f"{key}: {old.get(key)} there, {new.get(key)} here"
-
-
-def _settings(recipe: Recipe) -> dict[str, Any]:
-    values = recipe.model_dump(mode="json", by_alias=True)
-    chosen = {
-        "seed": values["seed"],
-        "model": {**values["model"], "base": Path(recipe.model.base).name, "chat_template": None},
-        "train": {**values["train"], "tracking": None, "batch_size_per_device": None},
-        "eval": {"mode": values["eval"]["mode"], "metric": values["eval"]["metric"]},
-    }
-    return dict(_flat(chosen, ""))
-
-
-def _flat(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for key, inner in value.items():
-            yield from _flat(inner, f"{prefix}.{key}" if prefix else key)
-    else:
-        yield prefix, value
+def tell_changes(checkpoint: Path, environment: Mapping[str, Any], on_note: OnNote) -> None:
+    """Tell where a run goes on with other versions, devices or threads than it began with."""
+    if found := changes(load_origin(checkpoint)["environment"], environment):
+        on_note(f"since the checkpoint, {', '.join(found)}: the last bits may differ")

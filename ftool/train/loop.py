@@ -11,14 +11,14 @@ from typing import Any
 import torch
 
 from ftool.artifacts import TrainingStep
-from ftool.errors import DeviceError, RunError
+from ftool.errors import DeviceError, DivergedError
 from ftool.example import EncodedExample
 from ftool.model.batch import micro_batch
 from ftool.model.forward import token_losses
 from ftool.recipe.schema import Recipe
 from ftool.train.loss import normalized_loss
 from ftool.train.optimizer import learning_rate, set_learning_rate
-from ftool.train.order import global_batch, micro_batches
+from ftool.train.order import divided, global_batch
 from ftool.train.plan import Plan
 
 
@@ -38,7 +38,7 @@ def training_steps(
     at `first_step` with the weights and optimizer of that step goes on exactly as it would have.
 
     Raises:
-        RunError: a loss or gradient is not finite; the step and its examples are named.
+        DivergedError: a loss or gradient is not finite; the step and its examples are named.
         DeviceError: the memory is not enough.
     """
     train, seed = recipe.train, recipe.seed
@@ -46,7 +46,7 @@ def training_steps(
     for step in range(first_step, plan.total_steps):
         started = time.perf_counter()
         batch = global_batch(len(examples), train.global_batch_size, seed=seed, step=step)
-        micro = _divided(batch, examples, lengths, plan)
+        micro = divided(batch, examples, plan)
         torch.manual_seed(seed * 1_000_003 + step)
         model.train()
         rate = learning_rate(step, total_steps=plan.total_steps, train=train)
@@ -79,19 +79,6 @@ def training_steps(
         )
 
 
-def _divided(
-    batch: Sequence[int], examples: Sequence[EncodedExample], lengths: Sequence[int], plan: Plan
-) -> list[list[EncodedExample]]:
-    parts = micro_batches(
-        batch,
-        lengths,
-        size=plan.batch_size_per_device,
-        tokens=plan.micro_batch_tokens,
-        prefix=plan.shared_prefix,
-    )
-    return [[examples[index] for index in part] for part in parts]
-
-
 def _accumulate(
     model: Any, micro: Sequence[Sequence[EncodedExample]], *, plan: Plan, accelerator: Any
 ) -> float:
@@ -101,7 +88,7 @@ def _accumulate(
     for number, part in enumerate(micro, start=1):
         is_last = number == len(micro)
         with nullcontext() if is_last else accelerator.no_sync(model):
-            batch = micro_batch(part, prefix=plan.shared_prefix).to(accelerator.device)
+            batch = micro_batch(part, shared=plan.shared_prefix).to(accelerator.device)
             loss = normalized_loss(
                 token_losses(model, batch),
                 learned_tokens=learned,
@@ -116,11 +103,8 @@ def _refuse_nonsense(step: int, loss: float, grad_norm: float, *, batch: list[st
     if math.isfinite(loss) and math.isfinite(grad_norm):
         return
     what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient norm is {grad_norm}"
-    raise RunError(
-        f"step {step + 1}: {what}; the step learned {', '.join(batch[:8])}"
-        + (f" and {len(batch) - 8} more" if len(batch) > 8 else ""),
-        hint="lower train.learning_rate or look at these examples, then train with --fresh",
-    )
+    more = f" and {len(batch) - 8} more" if len(batch) > 8 else ""
+    raise DivergedError(step + 1, f"{what}; the step learned {', '.join(batch[:8])}{more}")
 
 
 def peak_memory_gib(device: torch.device) -> float:

@@ -1,8 +1,12 @@
-"""Which examples in which step: seeded, resumable, composed into micro-batches by length."""
+"""Which examples in which step: seeded, resumable, composed into micro-batches in one batch."""
 
 from collections.abc import Sequence
 
 import numpy as np
+
+from ftool.example import EncodedExample
+from ftool.model.prefix import micro_batches
+from ftool.train.plan import Plan
 
 
 def global_batch(count: int, size: int, *, seed: int, step: int) -> list[int]:
@@ -23,25 +27,21 @@ def global_batch(count: int, size: int, *, seed: int, step: int) -> list[int]:
     return [int(index) for index in order[position * size : (position + 1) * size]]
 
 
-def micro_batches(
-    batch: Sequence[int], lengths: Sequence[int], *, size: int, tokens: int, prefix: int = 0
-) -> list[list[int]]:
-    """Divide a global batch into micro-batches of similar length, so that little is padded.
+def divided(
+    batch: Sequence[int], examples: Sequence[EncodedExample], plan: Plan
+) -> list[list[EncodedExample]]:
+    """Divide a global batch into micro-batches so that few tokens are run.
 
     Args:
         batch: indices of examples.
-        lengths: tokens of every example, by index.
-        size: examples per micro-batch at most.
-        tokens: per micro-batch at most, unless one example alone has more.
-        prefix: first tokens that a micro-batch runs once; without it examples are padded.
+        examples: of the train split.
+        plan: bounds of a micro-batch, and whether it is a row.
     """
-    parts: list[list[int]] = []
-    for index in sorted(batch, key=lambda index: (lengths[index], index)):
-        wider = [*parts[-1], index] if parts else []
-        rests = sum(lengths[one] - prefix for one in wider)
-        cost = prefix + rests if prefix else len(wider) * lengths[index]
-        if wider and len(wider) <= size and cost <= tokens:
-            parts[-1] = wider
-        else:
-            parts.append([index])
-    return parts
+    chosen = [examples[index] for index in batch]
+    parts = micro_batches(
+        chosen,
+        size=plan.batch_size_per_device,
+        tokens=plan.micro_batch_tokens,
+        shared=plan.shared_prefix,
+    )
+    return [[chosen[place] for place in part] for part in parts]

@@ -2,13 +2,14 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ftool.model.load import Device, context_tokens
+from ftool.model.memory import Memory
 from ftool.recipe.schema import Train
 
-MICRO_BATCH_TOKENS = {"cpu": 1024}
+MICRO_BATCH_TOKENS = {"cpu": 2048}
 """Tokens of a micro-batch: on a CPU more gain nothing and only take memory."""
 GPU_MICRO_BATCH_TOKENS = 8192
 
@@ -22,12 +23,14 @@ class Plan:
     max_length: int
     batch_size_per_device: int
     micro_batch_tokens: int
-    shared_prefix: int
+    shared_prefix: bool
     steps_per_epoch: int
     total_steps: int
     validate_every: int | None
     checkpoint_every: int
     reasons: Mapping[str, str]
+    activation_checkpointing: bool = False
+    memory: Mapping[str, float | None] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of plan.json."""
@@ -50,7 +53,7 @@ def make_plan(
     *,
     max_length: tuple[int, str],
     lengths: Sequence[int],
-    shared_prefix: int,
+    shared_prefix: bool,
 ) -> Plan:
     """Decide everything that the recipe leaves to the machine and the data.
 
@@ -59,7 +62,7 @@ def make_plan(
         device: where it runs.
         max_length: tokens, and why.
         lengths: tokens of every train example.
-        shared_prefix: first tokens that every micro-batch runs once; 0: none.
+        shared_prefix: micro-batches are rows that run once what examples begin with in common.
     """
     steps_per_epoch = math.ceil(len(lengths) / train.global_batch_size)
     epochs_steps = max(1, round(train.epochs * steps_per_epoch))
@@ -90,3 +93,38 @@ def _micro_batch(train: Train, device: Device) -> tuple[int, int, str]:
         return size, size * 2**20, "the recipe says so"
     tokens = MICRO_BATCH_TOKENS.get(device.device.type, GPU_MICRO_BATCH_TOKENS)
     return train.global_batch_size, tokens, f"about {tokens} tokens fill this device"
+
+
+def fit_into_memory(plan: Plan, train: Train, memory: Memory | None) -> Plan:
+    """Decide whether activations are computed twice, which takes a third more time.
+
+    Args:
+        plan: everything else.
+        train: the recipe's block.
+        memory: of the largest micro-batch; None where it cannot be foreseen.
+    """
+    wanted = train.activation_checkpointing
+    is_on = wanted == "on" or (
+        wanted == "auto" and memory is not None and not memory.fits(checkpointing=False)
+    )
+    reasons = {**plan.reasons, "activation_checkpointing": _why_checkpointed(wanted, memory)}
+    if memory is not None and not memory.fits(checkpointing=is_on):
+        reasons["memory"] = "it may not fit; lower train.batch_size_per_device"
+    return replace(
+        plan,
+        activation_checkpointing=is_on,
+        memory=None if memory is None else memory.as_dict(),
+        reasons=reasons,
+    )
+
+
+def _why_checkpointed(wanted: str, memory: Memory | None) -> str:
+    if wanted != "auto":
+        return "the recipe says so"
+    if memory is None:
+        return "the memory of this architecture cannot be foreseen"
+    if memory.available is None:
+        return "this device does not say how much memory it has"
+    does = "fit" if memory.fits(checkpointing=False) else "may not fit"
+    need = memory.peak(checkpointing=False) / 2**30
+    return f"{need:.1f} GiB {does} into the {memory.available / 2**30:.1f} GiB that are free"

@@ -1,23 +1,18 @@
 """Assemble model, data, optimizer, loop; own the run folder."""
 
-import platform
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
-
-import torch
-from accelerate import Accelerator
 
 from ftool.artifacts import (
     MANIFEST,
     SCHEMA,
     OnNote,
     OnProgress,
-    PreparedDataset,
     TrainingRun,
     TrainingStep,
     Validation,
@@ -25,33 +20,48 @@ from ftool.artifacts import (
     ftool_version,
     ignore_note,
     ignore_progress,
-    locked,
     write_json,
+    write_text,
 )
-from ftool.errors import DataError, RecipeError
-from ftool.example import EncodedExample
-from ftool.model.adapter import attach_adapter, save_model
-from ftool.model.batch import WORTHWHILE_PREFIX, shared_prefix
-from ftool.model.encode import Encoder, encode_examples, make_encoder
-from ftool.model.forward import enable_shared_prefix
-from ftool.model.load import Device, LoadedModel, choose_device, load_base_model
-from ftool.recipe.schema import NAME_PATTERN, Lora, Recipe
+from ftool.errors import DivergedError, RecipeError
+from ftool.lock import locked
+from ftool.model.adapter import save_model
+from ftool.recipe.file import dump_recipe
+from ftool.recipe.schema import NAME_PATTERN, Recipe
+from ftool.seal import sealed_files
+from ftool.train.assemble import (
+    Assembled,
+    assemble,
+    make_accelerator,
+    open_dataset,
+    prepare_to_train,
+)
 from ftool.train.checkpoint import (
     Progress,
     checkpoint_of,
     load_optimizer,
+    load_origin,
     load_progress,
     load_weights,
-    newest_checkpoint,
     prune_checkpoints,
     save_checkpoint,
 )
-from ftool.train.folder import claim_run, finished_run, settle_plan
+from ftool.train.fingerprint import environment, model_identity, recipe_identity, refuse_other
+from ftool.train.folder import (
+    CHECKPOINTS,
+    DIVERGED,
+    MODEL,
+    RECIPE,
+    claim_run,
+    finished_run,
+    resumed_checkpoint,
+    settle_plan,
+    tell_changes,
+)
 from ftool.train.loop import training_steps
-from ftool.train.optimizer import make_optimizer
-from ftool.train.plan import Plan, longest_allowed, make_plan
+from ftool.train.order import global_batch
 from ftool.train.tracking import StepLog, check_trackers
-from ftool.train.validate import Validator, make_validator
+from ftool.train.validate import make_validator
 
 OnStep = Callable[[TrainingStep, int], None]
 """Told every step and how many there are."""
@@ -74,26 +84,12 @@ class _Saver:
     model: Any
     optimizer: Any
     keep: int
+    origin: Mapping[str, Any]
 
     def save(self, progress: Progress) -> None:
         """Seal a new checkpoint, then remove what is no longer needed."""
-        save_checkpoint(self.folder, self.model, self.optimizer, progress)
+        save_checkpoint(self.folder, self.model, self.optimizer, progress, self.origin)
         prune_checkpoints(self.folder, keep=self.keep, best_step=progress.best_step)
-
-
-@dataclass(frozen=True, slots=True)
-class Assembled:
-    """Everything one training needs, made once."""
-
-    recipe: Recipe
-    dataset: PreparedDataset
-    device: Device
-    loaded: LoadedModel
-    encoder: Encoder
-    examples: list[EncodedExample]
-    overlong: list[str]
-    plan: Plan
-    validator: Validator | None
 
 
 def ignore_step(step: TrainingStep, total_steps: int) -> None:
@@ -134,122 +130,78 @@ def train(
             f"--run: {run!r} cannot name a folder under runs/",
             hint="use letters, digits, dots, dashes and underscores, at most 100",
         )
-    dataset = _open_dataset(recipe, folder / "data")
+    dataset = open_dataset(recipe, folder / "data")
     folder = folder / "runs" / (run or recipe.name)
     claim_run(folder, fresh=fresh, on_note=on_note)
     with locked(folder):
-        finished = finished_run(folder, recipe, dataset)
+        identity = recipe_identity(recipe, dataset)
+        finished = finished_run(folder, identity, on_note=on_note)
         if finished:
             on_note(f"{folder} is finished already; --fresh trains again")
             return finished
         started = time.monotonic()
         watchers = Watchers(on_note, on_progress, on_step)
-        parts = _assemble(recipe, dataset, folder, watchers)
-        model, progress = _run(parts, folder, watchers)
+        checkpoint = resumed_checkpoint(folder, identity, on_note=on_note)
+        write_text(folder / RECIPE, dump_recipe(recipe, relative_to=folder))
+        parts = assemble(recipe, dataset, on_note=on_note)
+        identity |= model_identity(parts.loaded)
+        if checkpoint is not None:
+            refuse_other(checkpoint, load_origin(checkpoint)["identity"], identity)
+            tell_changes(checkpoint, environment(parts.device), on_note)
+        parts = _settled(parts, folder, checkpoint, watchers)
+        with _naming_examples(folder / DIVERGED, parts):
+            model, progress = _run(parts, folder, identity, checkpoint, watchers)
         end = parts.encoder.end_of_turn_id
-        save_model(model, parts.loaded.tokenizer, folder / "model", end_of_turn_id=end)
-        seconds = round(time.monotonic() - started, 1)
-        write_json(folder / MANIFEST, _manifest(parts, folder.name, model, progress, seconds))
+        save_model(model, parts.loaded.tokenizer, folder / MODEL, end_of_turn_id=end)
+        manifest = _manifest(parts, folder, identity, model, progress)
+        write_json(folder / MANIFEST, {**manifest, "seconds": round(time.monotonic() - started, 1)})
     return TrainingRun.open(folder)
 
 
-def _open_dataset(recipe: Recipe, data: Path) -> PreparedDataset:
-    dataset = PreparedDataset.open(data / recipe.data_name)
-    if not dataset.is_of(recipe):
-        raise DataError(
-            f"{dataset.path} was prepared with other settings than this recipe's `data`",
-            hint="run: ftool prepare",
-        )
-    return dataset
+@contextmanager
+def _naming_examples(file: Path, parts: Assembled) -> Iterator[None]:
+    """Write down which examples a step learned that met something not finite."""
+    file.unlink(missing_ok=True)
+    try:
+        yield
+    except DivergedError as error:
+        size, seed = parts.recipe.train.global_batch_size, parts.recipe.seed
+        batch = global_batch(len(parts.examples), size, seed=seed, step=error.step - 1)
+        ids = [parts.examples[index].id for index in batch]
+        write_json(file, {"step": error.step, "cause": error.cause, "examples": ids})
+        raise DivergedError(error.step, f"{error.cause}; its examples are in {file}") from error
 
 
-def _assemble(
-    recipe: Recipe, dataset: PreparedDataset, folder: Path, watchers: Watchers
+def _settled(
+    parts: Assembled, folder: Path, checkpoint: Path | None, watchers: Watchers
 ) -> Assembled:
-    """Load the model and encode the data; what `auto` becomes is told and written down."""
-    note = watchers.on_note
-    device = choose_device(recipe.model.dtype)
-    note(f"device {device.device}, {device.dtype_name}: {device.reason}")
-    # Full fine-tuning updates float32 weights even where it computes in bfloat16.
-    dtype = device.dtype if isinstance(recipe.train.method, Lora) else torch.float32
-    loaded = load_base_model(recipe.model, folder=recipe.folder, dtype=dtype, on_note=note)
-    loaded.model.to(device.device)
-    encoder = make_encoder(loaded.tokenizer, kind=dataset.kind)
-    max_length = longest_allowed(recipe.train, loaded.model.config)
-    examples, overlong = _encode_train(recipe, dataset, encoder, max_length[0], note)
-    plan = make_plan(
-        recipe.train,
-        device,
-        max_length=max_length,
-        lengths=[len(example.input_ids) for example in examples],
-        shared_prefix=_share_prefix(recipe, loaded.model, examples, note),
-    )
-    template = loaded.tokenizer.chat_template or ""
-    plan = settle_plan(folder, plan, dataset, loaded.base, template)
-    note(
-        f"{plan.total_steps} steps of {recipe.train.global_batch_size} examples, micro-batches of"
-        f" at most {plan.batch_size_per_device} ({plan.reasons['batch_size_per_device']})"
-    )
+    """Write the plan down, or take that of an interrupted run; choose what is validated."""
+    plan = settle_plan(folder, parts.plan, checkpoint)
     validator = make_validator(
-        recipe,
-        dataset,
-        encoder,
+        parts.recipe,
+        parts.dataset,
+        parts.encoder,
         max_length=plan.max_length,
         on_progress=watchers.on_progress,
-        on_note=note,
+        on_note=watchers.on_note,
     )
-    return Assembled(recipe, dataset, device, loaded, encoder, examples, overlong, plan, validator)
+    parts.dataset.refuse_damage()
+    return replace(parts, plan=plan, validator=validator)
 
 
-def _share_prefix(recipe: Recipe, model: Any, examples: list[EncodedExample], note: OnNote) -> int:
-    """Return how many first tokens micro-batches run once, after trying it on real examples."""
-    common = shared_prefix(examples) if recipe.train.shared_prefix == "auto" else 0
-    if common < WORTHWHILE_PREFIX:
-        return 0
-    longest = sorted(examples, key=lambda example: len(example.input_ids))[-2:]
-    if not enable_shared_prefix(model, longest):
-        note("no shared prefix: this architecture gives other losses with it")
-        return 0
-    note(f"shared prefix: all examples begin with the same {common} tokens, run once a micro-batch")
-    return common
-
-
-def _encode_train(
-    recipe: Recipe, dataset: PreparedDataset, encoder: Encoder, max_length: int, note: OnNote
-) -> tuple[list[EncodedExample], list[str]]:
-    encoded = encode_examples(
-        dataset.examples("train"),
-        encoder,
-        max_length=max_length,
-        overlong=recipe.train.overlong,
-    )
-    if encoded.overlong:
-        first = ", ".join(encoded.overlong[:3])
-        note(f"{len(encoded.overlong)} examples exceed {max_length} tokens, left out: {first} ...")
-    if not encoded.examples:
-        raise DataError(
-            f"every train example is longer than {max_length} tokens",
-            hint="raise train.max_length, or set train.overlong=trim_prompt",
-        )
-    return encoded.examples, encoded.overlong
-
-
-def _run(parts: Assembled, folder: Path, watchers: Watchers) -> tuple[Any, Progress]:
-    """Run the loop from the newest checkpoint to the end; return the model and the progress."""
+def _run(
+    parts: Assembled,
+    folder: Path,
+    identity: Mapping[str, Any],
+    checkpoint: Path | None,
+    watchers: Watchers,
+) -> tuple[Any, Progress]:
+    """Run the loop from a checkpoint, or the first step, to the end; return model and progress."""
     recipe = parts.recipe
-    accelerator = Accelerator(
-        mixed_precision="bf16" if parts.device.dtype == torch.bfloat16 else "no",
-        cpu=parts.device.device.type == "cpu",
-        log_with=list(recipe.train.tracking) or None,
-        project_dir=folder,
-    )
-    method = recipe.train.method
-    model = parts.loaded.model
-    if isinstance(method, Lora):
-        model = attach_adapter(model, method, seed=recipe.seed)
-    model, optimizer = accelerator.prepare(model, make_optimizer(model, recipe.train))
-    checkpoints = folder / "checkpoints"
-    progress = _resume(checkpoints, model, optimizer, watchers.on_note)
+    accelerator = make_accelerator(parts, trackers=recipe.train.tracking, folder=folder)
+    model, optimizer = prepare_to_train(parts, accelerator)
+    progress = _resume(checkpoint, model, optimizer, watchers.on_note)
+    checkpoints = folder / CHECKPOINTS
     with StepLog(
         folder / "steps.jsonl", keep_bytes=progress.log_bytes, accelerator=accelerator
     ) as log:
@@ -263,7 +215,12 @@ def _run(parts: Assembled, folder: Path, watchers: Watchers) -> tuple[Any, Progr
             recipe=recipe,
             first_step=progress.step,
         )
-        saver = _Saver(checkpoints, model, optimizer, recipe.train.checkpoint.keep)
+        origin = {
+            "identity": identity,
+            "plan": parts.plan.as_dict(),
+            "environment": environment(parts.device),
+        }
+        saver = _Saver(checkpoints, model, optimizer, recipe.train.checkpoint.keep, origin)
         progress = _consume(steps, parts, progress, log, saver, watchers)
     _restore_best(checkpoints, model, progress, recipe)
     return accelerator.unwrap_model(model, keep_fp32_wrapper=False), progress
@@ -290,18 +247,18 @@ def _consume(
         is_last = step.step == parts.plan.total_steps or _is_patience_over(progress, patience)
         is_best = progress.best_step == step.step
         if is_last or is_best or step.step % parts.plan.checkpoint_every == 0:
+            log.sync()
             saver.save(progress)
     watchers.on_note(f"stopped early: {patience} validations without a better one")
     return progress
 
 
-def _resume(checkpoints: Path, model: Any, optimizer: Any, note: OnNote) -> Progress:
-    newest = newest_checkpoint(checkpoints)
-    if newest is None:
+def _resume(checkpoint: Path | None, model: Any, optimizer: Any, note: OnNote) -> Progress:
+    if checkpoint is None:
         return Progress()
-    load_weights(newest, model)
-    load_optimizer(newest, optimizer)
-    progress = load_progress(newest)
+    load_weights(checkpoint, model)
+    load_optimizer(checkpoint, optimizer)
+    progress = load_progress(checkpoint)
     note(f"going on from step {progress.step}")
     return progress
 
@@ -314,7 +271,7 @@ def _validated(
     is_due = every and (step.step % every == 0 or step.step == parts.plan.total_steps)
     if parts.validator is None or not is_due:
         return step, progress
-    scores = parts.validator.score(model)
+    scores = parts.validator.score(model, step=step.step)
     after = progress.after(step.step, parts.validator.goodness(scores), scores["loss"])
     found = Validation(scores, len(parts.validator.examples), after.best_step == step.step)
     return replace(step, validation=found), after
@@ -331,7 +288,7 @@ def _restore_best(checkpoints: Path, model: Any, progress: Progress, recipe: Rec
 
 
 def _manifest(
-    parts: Assembled, name: str, model: Any, progress: Progress, seconds: float
+    parts: Assembled, folder: Path, identity: Mapping[str, Any], model: Any, progress: Progress
 ) -> dict[str, Any]:
     parameters = [(value.numel(), value.requires_grad) for value in model.parameters()]
     best = None
@@ -346,7 +303,7 @@ def _manifest(
         "ftool": ftool_version(),
         "kind": "run",
         "status": "finished",
-        "name": name,
+        "name": folder.name,
         "steps": progress.step,
         "best_step": progress.best_step,
         "best_metric": best,
@@ -362,18 +319,8 @@ def _manifest(
         },
         "dataset_fingerprint": parts.dataset.fingerprint,
         "overlong_rejected": parts.overlong,
-        "environment": _environment(parts.device),
+        "environment": environment(parts.device),
+        "identity": identity,
+        "model_files": sealed_files(folder / MODEL),
     }
-    return {**content, "fingerprint": fingerprint(content), "seconds": seconds}
-
-
-def _environment(device: Device) -> dict[str, Any]:
-    packages = ("torch", "transformers", "peft", "accelerate", "datasets", "tokenizers")
-    return {
-        "versions": {"python": platform.python_version()}
-        | {package: version(package) for package in packages},
-        "device": str(device.device),
-        "dtype": device.dtype_name,
-        "processes": 1,
-        "threads": torch.get_num_threads(),
-    }
+    return {**content, "fingerprint": fingerprint(content)}

@@ -1,6 +1,7 @@
 """TrainingSteps to steps.jsonl and accelerate's trackers."""
 
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,9 @@ class StepLog:
         self._accelerator = accelerator
         path.touch()
         with path.open("r+b") as file:
-            file.truncate(keep_bytes)
+            # Of a log that was lost or cut, what is whole stays.
+            whole = file.read(keep_bytes).rfind(b"\n") + 1
+            file.truncate(whole)
         self._file = path.open("a", encoding="utf-8")
 
     def __enter__(self) -> "StepLog":
@@ -66,6 +69,10 @@ class StepLog:
             values |= {f"validation/{key}": value for key, value in step.validation.metrics.items()}
         self._accelerator.log(values, step=step.step)
         return self._file.tell()
+
+    def sync(self) -> None:
+        """Bring every step to the disk, so that a checkpoint never knows more than the log."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Flush everything to disk."""

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ftool.artifacts import OnNote, OnProgress, PreparedDataset
-from ftool.errors import RunError
+from ftool.errors import DivergedError
+from ftool.eval.own_metric import Metric, make_metric
 from ftool.eval.scorer import Scorer, choose_mode
 from ftool.eval.statistics import stratified_sample
 from ftool.example import Example
-from ftool.metrics import metric_value
 from ftool.model.encode import Encoder, encode_examples
 from ftool.recipe.schema import Recipe
 
@@ -24,27 +24,31 @@ class Validator:
     mode: str
     label_names: tuple[str, ...]
     metric: str
+    compute: Metric | None
     max_new_tokens: int
     on_progress: OnProgress
 
-    def score(self, model: Any) -> dict[str, float]:
-        """Return `loss` (nats per learned token) and the metric."""
+    def score(self, model: Any, *, step: int) -> dict[str, float]:
+        """Return `loss` (nats per learned token) and the metric.
+
+        Args:
+            model: after a step.
+            step: that was made last, counted from 1.
+
+        Raises:
+            DivergedError: the loss is not finite.
+        """
         scorer = Scorer(model, self.encoder, self.mode, self.label_names, self.max_new_tokens)
         losses = scorer.losses(self.examples, on_progress=self.on_progress)
         learned = sum(tokens for _, tokens in losses)
         scores = {"loss": sum(loss * tokens for loss, tokens in losses) / learned}
         if not math.isfinite(scores["loss"]):
-            raise RunError(
-                f"the validation loss is {scores['loss']}",
-                hint="lower train.learning_rate, then train with --fresh",
-            )
-        if self.metric != "loss":
+            raise DivergedError(step, f"the validation loss is {scores['loss']}")
+        if self.compute:
             predictions = scorer.predict(self.examples, on_progress=self.on_progress)
-            scores[self.metric] = metric_value(
-                self.metric,
+            scores[self.metric] = self.compute(
                 [str(prediction.expected) for prediction in predictions],
                 [prediction.predicted for prediction in predictions],
-                self.label_names,
             )
         model.train()
         return scores
@@ -66,7 +70,7 @@ def make_validator(
     """Choose the validation examples once; None where nothing is validated.
 
     Raises:
-        RecipeError: the mode needs labels and there are none.
+        RecipeError: the mode needs labels and there are none, or the metric cannot be computed.
     """
     if recipe.train.validation is None:
         return None
@@ -83,6 +87,9 @@ def make_validator(
     if not fitting:
         on_note("no validation: none of its examples fits, so the last step is kept")
         return None
+    labels = dataset.label_names
+    metric = recipe.eval.metric if labels and mode != "loss" else "loss"
+    compute = None if metric == "loss" else make_metric(metric, labels, folder=recipe.folder)
     chosen = stratified_sample(
         [example.id for example in fitting],
         [example.label for example in fitting],
@@ -94,7 +101,8 @@ def make_validator(
         encoder=encoder,
         mode=mode,
         label_names=dataset.label_names,
-        metric="loss" if mode == "loss" else recipe.eval.metric,
+        metric=metric,
+        compute=compute,
         max_new_tokens=recipe.eval.max_new_tokens,
         on_progress=on_progress,
     )

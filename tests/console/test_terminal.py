@@ -1,6 +1,8 @@
+import json
+
 import pytest
 
-from ftool.console.terminal import clean, duration
+from ftool.console.terminal import clean, duration, escaped, title
 
 
 @pytest.mark.parametrize(
@@ -18,6 +20,18 @@ from ftool.console.terminal import clean, duration
 )
 def test_clean_removes_what_steers_a_terminal(text: str, expected: str) -> None:
     assert clean(text) == expected
+
+
+def test_escaped_text_has_the_same_value_as_json() -> None:
+    value = "a\x1b[31m\x9bb\u202ec\nd é"
+    text = escaped(json.dumps(value, ensure_ascii=False))
+    assert text == r'"a\u001b[31m\u009bb\u202ec\nd é"'
+    assert json.loads(text) == value
+
+
+def test_a_title_is_one_safe_line(capsys: pytest.CaptureFixture[str]) -> None:
+    title("a\x1b[2J\nb", "c\nd\x9b")
+    assert capsys.readouterr().out == "a b  (c d)\n"
 
 
 @pytest.mark.parametrize(

@@ -6,16 +6,17 @@ from typing import get_args
 
 import pytest
 
-from ftool.eval.metric import METRICS, Classification
+from ftool.errors import RecipeError
+from ftool.eval.metric import METRICS, Classification, load_metric
 from ftool.metrics import LABEL_METRICS, label_metrics
-from ftool.recipe.schema import Eval
+from ftool.recipe.schema import Eval, NamedMetric
 
 EXPECTED = ["a", "b", "a", "c"]
 PREDICTED = [None, "b", "a", "nonsense"]
 
 
 def test_metrics_are_those_of_the_recipe_and_can_be_computed() -> None:
-    assert get_args(Eval.model_fields["metric"].annotation) == METRICS
+    assert get_args(NamedMetric) == METRICS
     assert "loss" in METRICS and Eval().metric in METRICS
     assert set(METRICS) - {"loss"} <= set(LABEL_METRICS)
 
@@ -86,3 +87,31 @@ def test_everything_works_offline_and_stores_nothing(tmp_path: Path) -> None:
     assert finished.returncode == 0, finished.stderr
     stored = list(tmp_path.rglob("*"))
     assert not [path for path in stored if path.is_file() or path.name == "classification"]
+
+
+METRIC_SCRIPT = """
+import datasets
+import evaluate
+
+class Same(evaluate.Metric):
+    def _info(self):
+        text = datasets.Value("string")
+        return evaluate.MetricInfo(description="", citation="", inputs_description="",
+            features=datasets.Features({"predictions": text, "references": text}))
+    def _compute(self, predictions, references):
+        same = sum(p == r for p, r in zip(predictions, references))
+        return {"share": same / len(references), "count": same}
+"""
+
+
+def test_a_metric_of_evaluate_comes_from_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "same").mkdir()
+    (tmp_path / "same/same.py").write_text(METRIC_SCRIPT)
+    metric = load_metric(str(tmp_path / "same"))
+    found = metric.compute(predictions=["a", "b"], references=["a", "c"])
+    assert found == {"share": 0.5, "count": 1}
+
+
+def test_an_unknown_metric_of_evaluate_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match=r"evaluate has no .*nothing"):
+        load_metric(str(tmp_path / "nothing"))

@@ -1,6 +1,6 @@
 import pytest
 
-from ftool.eval.parse import parse_label
+from ftool.eval.parse import STEPS, parse_label, read_label
 
 LABELS = ["card_arrival", "refund", "top-up failed", "Yes", "yes", "Straße"]
 
@@ -94,3 +94,18 @@ def test_every_label_is_read_back(label: str) -> None:
     others = ["x", "y", label]
     for output in (label, f"{label}\n", f'"{label}"', f"{label}."):
         assert parse_label(output, others) == label
+
+
+@pytest.mark.parametrize(
+    ("output", "step"),
+    [
+        ("refund", "exact"),
+        (" refund\n", "exact"),
+        ("Refund.", "normalized"),
+        ('{"label": "Refund"}', "json"),
+        ("a refund", None),
+    ],
+)
+def test_the_step_that_reads_a_label_is_told(output: str, step: str | None) -> None:
+    assert read_label(output, ["refund", "delivery"]) == (step and "refund", step)
+    assert step is None or step in STEPS

@@ -9,6 +9,7 @@ import pytest
 from ftool.artifacts import Prediction, fingerprint, read_jsonl
 from ftool.errors import DataError, RunError
 from ftool.eval.report import (
+    BLOCKS,
     Report,
     label_comparison,
     label_report,
@@ -48,7 +49,8 @@ def test_a_label_report_holds_the_scores() -> None:
     report, scores = support_report(), score_labels(EXPECTED, PREDICTED, LABELS)
     assert report.metrics == scores.metrics
     assert report.metrics["accuracy"] == wilson(2, 5)
-    assert report.per_label["card"] == {"precision": 0.5, "recall": 0.5, "f1": 0.5, "support": 2}
+    assert report.per_label == scores.per_label
+    assert report.per_label["card"]["f1"] == 0.5 and report.per_label["card"]["support"] == 2
     assert report.confusion == ((1, 1, 0, 0, 0), (0, 1, 0, 0, 1), (1, 0, 0, 0, 0), (0, 0, 0, 0, 0))
     assert (report.examples, report.unparsed, report.unparsed_ratio) == (5, 1, 0.2)
     assert report.without_support == ("unused",)
@@ -75,6 +77,13 @@ def test_the_shape_of_metrics_json() -> None:
         "never_predicted",
         "base",
         "floor",
+        "group",
+        "paired",
+        "calibration",
+        "free_answers",
+        "slices",
+        "overlap",
+        "learning",
         "inputs",
         "fingerprint",
     ]
@@ -105,6 +114,41 @@ def test_a_report_is_read_back_equal(tmp_path: Path) -> None:
     assert rows == [row.as_dict() for row in PREDICTIONS]
     assert [row["correct"] for row in rows] == [True, False, True, False, False]
     assert sorted(path.name for path in folder.iterdir()) == ["metrics.json", "predictions.jsonl"]
+
+
+def test_blocks_are_plain_values_that_are_read_back_equal(tmp_path: Path) -> None:
+    report = support_report(group="customer").with_blocks(
+        overlap={"shared": 2, "ids": ("a", "b")},
+        learning={"training": ((1, 2.5), (2, 2.0))},
+        slices={"channel": [{"value": "mail"}]},
+    )
+    assert report.learning == {"training": [[1, 2.5], [2, 2.0]]}
+    assert report.overlap == {"shared": 2, "ids": ["a", "b"]}
+    report.write(tmp_path, PREDICTIONS)
+    assert Report.read(tmp_path) == report
+    with pytest.raises(ValueError, match="JSON compliant"):
+        report.with_blocks(learning={"gap": math.nan})
+
+
+def test_a_report_of_an_earlier_version_is_read_without_blocks(tmp_path: Path) -> None:
+    support_report().write(tmp_path, PREDICTIONS)
+    file = tmp_path / "metrics.json"
+    content = json.loads(file.read_text())
+    for name in ("group", *BLOCKS, "fingerprint"):
+        del content[name]
+    content["fingerprint"] = fingerprint(content)
+    file.write_text(json.dumps(content))
+    assert Report.read(tmp_path) == support_report()
+
+
+def test_intervals_of_groups_are_wider() -> None:
+    rows = [replace(row, id=f"{row.id}-{copy}") for row in PREDICTIONS for copy in range(20)]
+    named = {"subject": "s", "split": "test", "mode": "rank", "inputs": {}}
+    groups = [row.id.rpartition("-")[0] for row in rows]
+    alone, grouped = (label_report(rows, LABELS, groups=g, **named) for g in (None, groups))
+    ours, theirs = grouped.metrics["accuracy"], alone.metrics["accuracy"]
+    assert ours.value == theirs.value
+    assert ours.high - ours.low > 3 * (theirs.high - theirs.low)
 
 
 def test_a_loss_report(tmp_path: Path) -> None:

@@ -1,10 +1,13 @@
 import json
+import shutil
 
 import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from tiny import make_project, write_tickets
 
+from ftool.artifacts import PreparedDataset
 from ftool.errors import DataError, RecipeError, RunError
+from ftool.eval.findings import Columns
 from ftool.eval.report import Report
 from ftool.eval.run import evaluate
 from ftool.prepare.run import prepare
@@ -109,3 +112,106 @@ def test_loss_of_labelled_data_has_no_floor(run):
     recipe = load_recipe(run.path / "recipe.yaml", ["eval.mode=loss"])
     report = evaluate(run, recipe=recipe, split="test")
     assert report.floor is None and report.base is not None
+
+
+def test_open_answers_are_generated_and_compared(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_project(tmp_path)
+    overrides = ["data.label_names=none", "data.name=open", "eval.max_new_tokens=4"]
+    recipe = load_recipe(tmp_path / "recipe.yaml", overrides)
+    prepare(recipe)
+    run = train(recipe, run="open")
+    tokens = evaluate(run, split="test")
+    assert 0 < tokens.metrics["token_accuracy"].value <= 1
+    assert tokens.metrics["bits_per_byte"].value < tokens.base.metrics["bits_per_byte"].value
+    answers = evaluate(
+        run, recipe=load_recipe(run.path / "recipe.yaml", ["eval.mode=generate"]), split="test"
+    )
+    assert answers.mode == "generate" and answers.floor is None
+    assert set(answers.metrics) == {"exact_match", "token_f1", "rouge_l", "chrf", "bleu"}
+    assert set(answers.base.metrics) == set(answers.metrics)
+    assert Report.read(run.path / "eval/test") == answers
+
+
+def test_a_metric_of_the_recipes_own_chooses_and_is_reported(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(
+        "def hits(predictions, references):\n"
+        "    return sum(p == r for p, r in zip(predictions, references))\n"
+    )
+    run = train(make_project(tmp_path, extra="eval: {metric: mine.py:hits}\n"))
+    assert run.manifest()["best_metric"]["name"] == "mine.py:hits"
+    report = evaluate(run, split="validation")
+    hits = report.metrics["mine.py:hits"].value
+    assert hits == run.manifest()["best_metric"]["value"]
+    assert hits == pytest.approx(report.metrics["accuracy"].value * report.examples)
+    told = []
+    recipe = load_recipe(tmp_path / "recipe.yaml", ["eval.metric=mine.py:hit"])
+    with pytest.raises(RecipeError, match="no function `hit`; did you mean `hits`"):
+        evaluate(run, recipe=recipe, split="test", on_progress=lambda *step: told.append(step))
+    assert told == []
+
+
+def test_an_evaluation_that_was_killed_goes_on(run):
+    whole = evaluate(run, split="test")
+    folder = run.path / "eval/test"
+    for name in ("predictions", "base_predictions"):
+        kept = (folder / f"{name}.jsonl").read_text().splitlines(keepends=True)[:3]
+        (folder / f"{name}.jsonl").write_text("".join(kept) + '{"id": "torn')
+    (folder / "metrics.json").unlink()
+    notes, told = [], []
+    resumed = evaluate(
+        run, split="test", on_note=notes.append, on_progress=lambda *step: told.append(step)
+    )
+    assert resumed == whole
+    count = whole.examples
+    assert [note for note in notes if "there already" in note] == [
+        f"3 of {count} predictions were there already"
+    ] * 2
+    told.clear()
+    assert evaluate(run, split="test", on_progress=lambda *step: told.append(step)) == whole
+    assert told == []
+    other = load_recipe(run.path / "recipe.yaml", ["eval.confidence=true"])
+    certain = evaluate(run, recipe=other, split="test", on_progress=lambda *step: told.append(step))
+    assert told and certain.metrics == whole.metrics
+
+
+def test_findings_stand_in_the_report_and_pages_beside_it(run, tmp_path):
+    notes = []
+    report = evaluate(run, split="test", on_note=notes.append)
+    folder = run.path / "eval/test"
+    assert set(report.paired) == {"base", "floor"}
+    assert report.paired["base"]["examples"] == report.base.examples
+    assert report.overlap == {"shared": 0, "examples": report.examples, "without": {}}
+    assert report.learning["validation"] and report.group is None
+    assert report.free_answers["named"] <= 1
+    page = (folder / "report.html").read_text()
+    prompt = "&lt;|im_start|&gt;system\nName the intent.&lt;|im_end|&gt;\n&lt;|im_start|&gt;user"
+    assert prompt in page and page.count("<script") == 1
+    rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
+    wrong = [json.loads(line) for line in (folder / "errors.jsonl").read_text().splitlines()]
+    assert [row["id"] for row in wrong] == [row["id"] for row in rows if not row["correct"]]
+    assert any("report.html" in note for note in notes)
+
+
+def test_rows_that_were_learned_from_are_found(run, tmp_path):
+    quiet = ["data.split.validation=0", "data.split.test=0", "data.keep_columns=[customer]"]
+    prepared = prepare(load_recipe(tmp_path / "recipe.yaml", ["data.name=all", *quiet]))
+    columns = Columns(["customer"], "customer")
+    report = evaluate(run, data=prepared.path, split="train", columns=columns)
+    learned = PreparedDataset.open(tmp_path / "data/tiny").count("train")
+    assert report.overlap["shared"] == learned < report.examples
+    assert report.overlap["without"]["accuracy"]["value"] <= 1
+    assert report.group == "customer" and len(report.slices["customer"]) == 20
+    shutil.rmtree(tmp_path / "data/tiny")
+    notes = []
+    report = evaluate(run, data=prepared.path, split="train", on_note=notes.append)
+    assert report.overlap is None
+    assert any("its data are not here" in note for note in notes)
+
+
+def test_a_missing_column_is_refused_before_scoring(run):
+    told, columns = [], Columns(["channel"])
+    with pytest.raises(RecipeError, match="`channel` is not a column that the data keep"):
+        evaluate(run, columns=columns, on_progress=lambda *step: told.append(step))
+    assert told == []

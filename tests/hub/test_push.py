@@ -14,7 +14,7 @@ from loopback_hub import LoopbackHub
 from loopback_rules import card_errors
 from peft import PeftModel
 from safetensors.torch import load as load_tensors
-from tiny_run import write_report, write_run
+from tiny_run import write_model_file, write_report, write_run
 from transformers import AutoModelForCausalLM
 
 from ftool.__main__ import run as run_command
@@ -110,7 +110,7 @@ def test_a_local_base_is_merged_as_peft_merges(hub: LoopbackHub, run: TrainingRu
 
 
 def test_the_repository_is_as_staged_in_one_commit(hub: LoopbackHub, run: TrainingRun) -> None:
-    (run.model_path / "training_args.bin").write_bytes(b"pickle")
+    write_model_file(run, "training_args.bin", b"pickle")
     upload = push(run, repo="tester/bot", merged=True)
     files = {path: file.size for path, file in hub.repos["model", "tester/bot"].files.items()}
     assert files.pop(".gitattributes")

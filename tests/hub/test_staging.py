@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import constants
-from tiny_run import write_report, write_run
+from tiny_run import write_model_file, write_report, write_run
 
 from ftool.artifacts import TrainingRun, ignore_note
 from ftool.errors import RunError
+from ftool.eval.report import Report
 from ftool.hub.staging import is_model_file, public_recipe, staged
 
 REVISION = "c" * 40
@@ -69,12 +70,12 @@ def test_where_files_lay_is_forgotten(run: TrainingRun, tmp_path: Path) -> None:
     path = run.model_path / "tokenizer_config.json"
     settings = json.loads(path.read_text(encoding="utf-8"))
     leftovers = {"name_or_path": str(tmp_path), "is_local": True, "local_files_only": True}
-    path.write_text(json.dumps(settings | leftovers), encoding="utf-8")
+    write_model_file(run, path.name, json.dumps(settings | leftovers))
     assert json.loads(stage_files(run)["tokenizer_config.json"]) == settings
 
 
 def test_what_is_left_out_is_told(run: TrainingRun) -> None:
-    (run.model_path / "training_args.bin").write_bytes(b"x")
+    write_model_file(run, "training_args.bin", b"x")
     notes: list[str] = []
     assert "training_args.bin" not in stage_files(run, notes)
     assert "not published: training_args.bin" in notes
@@ -115,24 +116,21 @@ def test_a_local_path_is_refused(run: TrainingRun, tmp_path: Path, hidden: str) 
         "cache": constants.HF_HUB_CACHE,
         "base": tmp_path / "base",
     }
-    path = run.model_path / "chat_template.jinja"
-    path.write_text("{# " + hidden.format(**names) + " #}", encoding="utf-8")
+    write_model_file(run, "chat_template.jinja", "{# " + hidden.format(**names) + " #}")
     with pytest.raises(RunError, match=r"chat_template\.jinja holds the local path"):
         stage_files(run)
     assert not list(run.path.glob(".push-*"))
 
 
 def test_a_secret_is_refused(run: TrainingRun) -> None:
-    path = run.model_path / "chat_template.jinja"
-    path.write_text("hf_" + "a" * 20, encoding="utf-8")
+    write_model_file(run, "chat_template.jinja", "hf_" + "a" * 20)
     with pytest.raises(RunError, match=r"chat_template\.jinja holds what looks like a secret"):
         stage_files(run)
 
 
 def test_similar_text_is_no_local_path(run: TrainingRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/root")
-    path = run.model_path / "chat_template.jinja"
-    path.write_text(f"/root and /rooting, {run.path}er", encoding="utf-8")
+    write_model_file(run, "chat_template.jinja", f"/root and /rooting, {run.path}er")
     assert "/rooting" in stage_files(run)["chat_template.jinja"]
 
 
@@ -142,6 +140,17 @@ def test_a_report_changed_by_hand_is_refused(run: TrainingRun) -> None:
     path.write_text(path.read_text(encoding="utf-8").replace("0.66", "0.99"), encoding="utf-8")
     with pytest.raises(RunError, match="was changed after"):
         stage_files(run)
+
+
+def test_slices_are_named_by_the_data_and_stay_here(run: TrainingRun) -> None:
+    write_report(run)
+    folder = run.path / "eval" / "test"
+    parts = {"customer": [{"value": "Jane Doe"}]}
+    Report.read(folder).with_blocks(slices=parts).write(folder, [])
+    assert "Jane Doe" in (folder / "metrics.json").read_text(encoding="utf-8")
+    staged_files = stage_files(run)
+    assert "Jane Doe" not in "".join(map(str, staged_files.values()))
+    assert json.loads(staged_files["metrics/test.json"])["slices"] == {}
 
 
 def test_weights_are_linked_and_stay(run: TrainingRun) -> None:

@@ -1,7 +1,8 @@
 import torch
 from tiny import tiny_model, tiny_tokenizer
 
-from ftool.model.generate import generate_texts
+from ftool.model import generate as generation
+from ftool.model.generate import generate_texts, generated_batches
 
 PROMPTS = [[40, 41, 42, 43, 44], [50], [60, 61, 62]]
 
@@ -20,6 +21,16 @@ def generate(model, batch_size=16, end_id=2):
 def test_the_batch_does_not_change_the_text():
     model = tiny_model()
     assert generate(model) == generate(model, batch_size=1)
+
+
+def test_batches_hold_a_bounded_number_of_tokens(monkeypatch):
+    monkeypatch.setattr(generation, "BATCH_TOKENS", 6)
+    model, tokenizer = tiny_model(), tiny_tokenizer()
+    batches = list(generated_batches(model, tokenizer, PROMPTS, end_id=2, max_new_tokens=6))
+    assert [list(batch) for batch in batches] == [[1, 2], [0]]
+    assert {place: text for batch in batches for place, text in batch.items()} == dict(
+        enumerate(generate(model))
+    )
 
 
 def test_generation_is_greedy_and_ends_at_the_end_token():

@@ -15,9 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from prepare_files import recipe_for, write_csv
 
-from ftool.artifacts import PreparedDataset, data_settings, locked, read_jsonl
+from ftool.artifacts import PreparedDataset, data_settings, read_jsonl
 from ftool.errors import DataError, RunError
 from ftool.example import SPLITS
+from ftool.lock import locked
 from ftool.prepare import run
 from ftool.prepare.read import units
 from ftool.prepare.run import prepare

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-VERBS = ("", "prepare", "show", "train", "eval", "push-to-hub")
+VERBS = ("", "prepare", "show", "train", "eval", "compare", "push-to-hub")
 CPU_SECONDS = 0.4
 HEAVY = (
     *("torch", "transformers", "datasets", "peft", "accelerate", "evaluate", "sklearn", "pandas"),

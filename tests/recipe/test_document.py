@@ -110,7 +110,9 @@ def test_a_block_given_by_override_has_no_lines_of_the_file() -> None:
         ("sources.2.path=x", "there is no item `2`; the items are 0..1"),
         ("sources.path=x", "there is no item `path`; the items are 0..1"),
         ("empty.0=x", "there is no item `0`; the list is empty"),
-        ("a=[", "the value is not valid YAML"),
+        ("a=[", "not valid YAML: "),
+        ("a=[&a [x], *a]", "tags, anchors and aliases are not allowed"),
+        ("a=" + "[" * 600, "nested too deeply"),
         ("a={b: 1, b: 2}", "given twice"),
     ],
 )

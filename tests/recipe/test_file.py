@@ -101,6 +101,7 @@ def test_a_recipe_that_moves_still_finds_its_files(tmp_path: Path) -> None:
     text = (
         "name: a\nmodel: {base: base, chat_template: chat.jinja}\n"
         "data: {sources: [{path: rows/*.csv}, {path: /abs/x.csv}, {path: hf://org/name}]}\n"
+        "eval: {metric: mine.py:score}\n"
     )
     recipe = load_recipe(write(tmp_path, text=text))
     moved_text = dump_recipe(recipe, relative_to=tmp_path / "runs" / "a")
@@ -111,6 +112,7 @@ def test_a_recipe_that_moves_still_finds_its_files(tmp_path: Path) -> None:
     assert paths[2] == "hf://org/name"
     assert (moved.folder / moved.model.base).resolve() == tmp_path / "base"
     assert moved.model.chat_template == Path("../../chat.jinja")
+    assert moved.eval.metric == "../../mine.py:score"
 
 
 def test_a_hub_id_or_embedded_name_stays_when_a_recipe_moves(tmp_path: Path) -> None:

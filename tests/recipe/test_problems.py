@@ -1,12 +1,11 @@
 from pathlib import Path
 
 import pytest
-from pydantic import BaseModel
 
 from ftool.errors import RecipeError
 from ftool.recipe.file import load_recipe
-from ftool.recipe.problems import ALLOWED, OTHER_TOOLS, all_keys, refusal
-from ftool.recipe.schema import Name, Recipe
+from ftool.recipe.problems import OTHER_TOOLS, PATTERNS, all_keys, refusal
+from ftool.recipe.schema import NAME_PATTERN, Recipe
 
 HEAD = "name: a\ndata: {sources: [{path: x.csv}]}\n"
 
@@ -129,17 +128,19 @@ def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> 
     assert len(problem) < 160
 
 
-def test_the_table_for_names_is_of_the_only_pattern() -> None:
-    class Probe(BaseModel):
-        name: Name
-
-    (pattern,) = {
+def test_every_pattern_of_the_schema_has_its_words() -> None:
+    patterns = {
         schema["pattern"]
         for schema in _strings(Recipe.model_json_schema())
         if "epochs" not in schema["pattern"]
     }
-    assert pattern == Probe.model_json_schema()["properties"]["name"]["pattern"]
-    assert "letters, digits" in ALLOWED["string_pattern_mismatch"]
+    assert patterns == PATTERNS.keys()
+    assert "letters, digits" in PATTERNS[NAME_PATTERN]
+
+
+def test_blocks_are_not_told_to_be_a_name(tmp_path: Path) -> None:
+    (problem,) = problems(tmp_path, "", "train.method.layers=upper")
+    assert problem.endswith("'upper' is not two block numbers such as `15-29`")
 
 
 def _strings(node: object) -> list[dict[str, str]]:

@@ -94,3 +94,17 @@ def test_rules_for_web_text_are_refused_for_chats(tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="`kind: text` alone"):
         load_recipe(file, ["data.filter.quality=[gopher]"])
     assert load_recipe(file, ["data.filter.quality=[gopher]", "data.kind=text"])
+
+
+def test_quantized_weights_are_never_trained() -> None:
+    quantized = {"quantization": "4bit"}
+    assert recipe(model=quantized).model.quantization == "4bit"
+    with pytest.raises(ValidationError, match=r"quantized weights cannot be trained; use .*=lora"):
+        recipe(model=quantized, train={"method": {"kind": "full"}})
+
+
+@pytest.mark.parametrize("layers", ["15", "15-", "a-b", "1-2-3", "-1-2", 15, [15, 29]])
+def test_what_are_no_blocks_is_refused(layers: Any) -> None:
+    assert recipe(train={"method": {"layers": "15-29"}}).train.method.layers == "15-29"
+    with pytest.raises(ValidationError):
+        recipe(train={"method": {"layers": layers}})

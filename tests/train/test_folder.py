@@ -1,70 +1,141 @@
 import pytest
-from tiny import write_recipe, write_tickets
+from folders import run_manifest
 
-from ftool.artifacts import BaseModel, PreparedDataset, write_json
+from ftool.artifacts import write_json
 from ftool.errors import RunError
-from ftool.recipe.file import load_recipe
-from ftool.train.folder import claim_run, finished_run, settle_plan
+from ftool.seal import sealed_files
+from ftool.train.folder import (
+    claim_run,
+    finished_run,
+    resumed_checkpoint,
+    settle_plan,
+    tell_changes,
+)
 from ftool.train.plan import Plan
 
-PLAN = Plan("cpu", "float32", 64, 8, 999, 57, 3, 9, None, 100, {})
-BASE = BaseModel("base", None, "a" * 64)
+PLAN = Plan("cpu", "float32", 64, 8, 999, True, 3, 9, None, 100, {})
+IDENTITY = {"seed": 17, "train.learning_rate": 0.01, "dataset": "d" * 64}
 
 
-def dataset(fingerprint="d" * 64):
-    return PreparedDataset(None, "chat", ("a",), {}, {}, fingerprint)
+def ignore(sentence):
+    pass
 
 
-@pytest.fixture
-def recipe(tmp_path):
-    write_tickets(tmp_path / "tickets.csv")
-    return load_recipe(write_recipe(tmp_path, base="base"))
+def write_checkpoint(folder, step, *, best_step=None, identity=IDENTITY, plan=PLAN):
+    """Write what `save_checkpoint` leaves, without weights."""
+    from ftool.train.checkpoint import _seal_text
+
+    path = folder / f"checkpoints/step-{step:06d}"
+    path.mkdir(parents=True)
+    write_json(path / "progress.json", {"step": step, "best_step": best_step})
+    environment = {"versions": {"torch": "2.0"}, "threads": 2}
+    origin = {"identity": identity, "plan": plan.as_dict(), "environment": environment}
+    write_json(path / "origin.json", origin)
+    (path / "seal.json").write_text(_seal_text(sealed_files(path)))
+    return path
 
 
-def test_a_new_run_gets_the_resolved_recipe_which_loads_back(tmp_path, recipe):
-    folder = tmp_path / "runs/a"
-    folder.mkdir(parents=True)
-    assert finished_run(folder, recipe, dataset()) is None
-    stored = load_recipe(folder / "recipe.yaml")
-    assert stored.train == recipe.train
-    source = stored.folder / stored.data.sources[0].path
-    assert source.resolve() == (tmp_path / "tickets.csv").resolve()
-    assert str(tmp_path) not in (folder / "recipe.yaml").read_text()
+def write_finished(folder, **changes):
+    (folder / "model").mkdir(parents=True)
+    (folder / "model/weights").write_text("learned")
+    files = sealed_files(folder / "model")
+    write_json(
+        folder / "manifest.json",
+        run_manifest(**{"identity": IDENTITY, "model_files": files, **changes}),
+    )
 
 
-def test_an_interrupted_run_of_other_data_is_refused(tmp_path, recipe):
-    finished_run(tmp_path, recipe, dataset())
-    settle_plan(tmp_path, PLAN, dataset(), BASE, "t")
-    seal = tmp_path / "checkpoints/step-000001/seal.json"
-    seal.parent.mkdir(parents=True)
-    seal.write_text("{}")
-    assert finished_run(tmp_path, recipe, dataset()) is None
-    with pytest.raises(RunError, match="dataset: dddddddddddd there, eeeeeeeeeeee here"):
-        finished_run(tmp_path, recipe, dataset("e" * 64))
+def test_a_new_folder_holds_nothing_to_return_or_resume(tmp_path):
+    assert finished_run(tmp_path / "a", IDENTITY, on_note=ignore) is None
+    assert resumed_checkpoint(tmp_path / "a", IDENTITY, on_note=ignore) is None
 
 
-def test_the_first_plan_stays(tmp_path):
-    assert settle_plan(tmp_path, PLAN, dataset(), BASE, "t") == PLAN
-    other = Plan("cpu", "float32", 64, 2, 999, 0, 3, 5, None, 100, {})
-    settled = settle_plan(tmp_path, other, dataset(), BASE, "t")
-    assert (settled.total_steps, settled.shared_prefix) == (9, 57)
-    assert settled.batch_size_per_device == 2
-    with pytest.raises(RunError, match="another chat template"):
-        settle_plan(tmp_path, PLAN, dataset(), BASE, "other")
+def test_the_checkpoint_of_another_run_is_refused_with_names_and_both_values(tmp_path):
+    path = write_checkpoint(tmp_path, 2)
+    assert resumed_checkpoint(tmp_path, IDENTITY, on_note=ignore) == path
+    other = {**IDENTITY, "dataset": "e" * 64, "train.learning_rate": 0.02}
+    with pytest.raises(RunError) as caught:
+        resumed_checkpoint(tmp_path, other, on_note=ignore)
+    assert caught.value.message == (
+        f"{path} is of another run:\n"
+        "  dataset: dddddddddddd there, eeeeeeeeeeee here\n"
+        "  train.learning_rate: 0.01 there, 0.02 here"
+    )
+    assert "--run" in caught.value.hint and "--fresh" in caught.value.hint
 
 
-def test_before_the_first_checkpoint_a_corrected_recipe_just_starts(tmp_path, recipe):
-    finished_run(tmp_path, recipe, dataset())
-    changed = recipe.model_copy(update={"seed": 3})
-    assert finished_run(tmp_path, changed, dataset("e" * 64)) is None
-    assert load_recipe(tmp_path / "recipe.yaml").seed == 3
+def test_a_foreign_best_checkpoint_is_refused(tmp_path):
+    write_checkpoint(tmp_path, 2, identity={**IDENTITY, "seed": 18})
+    write_checkpoint(tmp_path, 3, best_step=2)
+    with pytest.raises(RunError, match=r"step-000002 is of another run:\n  seed: 18 there, 17"):
+        resumed_checkpoint(tmp_path, IDENTITY, on_note=ignore)
 
 
-def test_fresh_finds_a_free_name(tmp_path):
+def test_a_finished_run_is_returned_or_refused(tmp_path):
+    write_finished(tmp_path)
+    assert finished_run(tmp_path, IDENTITY, on_note=ignore).path == tmp_path
+    with pytest.raises(RunError, match=r"is of another run:\n  seed: 17 there, 3 here"):
+        finished_run(tmp_path, {**IDENTITY, "seed": 3}, on_note=ignore)
+
+
+def test_a_finished_run_whose_model_is_damaged_is_finished_again(tmp_path):
+    write_finished(tmp_path)
+    (tmp_path / "model/weights").write_text("LEARNED")
+    notes = []
+    assert finished_run(tmp_path, IDENTITY, on_note=notes.append) is None
+    assert notes == [
+        f"{tmp_path}/model is damaged: weights has other bytes; it is written anew",
+    ]
+    assert not (tmp_path / "manifest.json").exists()
+
+
+def test_a_broken_manifest_is_written_again_and_a_foreign_one_is_not(tmp_path):
+    (tmp_path / "manifest.json").write_text("{")
+    assert finished_run(tmp_path, IDENTITY, on_note=ignore) is None
+    manifest = run_manifest()
+    write_json(tmp_path / "manifest.json", manifest)
+    with pytest.raises(RunError, match="was not written by this version"):
+        finished_run(tmp_path, IDENTITY, on_note=ignore)
+    assert (tmp_path / "manifest.json").exists()
+
+
+def test_a_resumed_run_keeps_what_is_learned_and_takes_what_is_speed(tmp_path):
+    assert settle_plan(tmp_path, PLAN, None) == PLAN
+    path = write_checkpoint(tmp_path, 2)
+    other = Plan("cuda", "float32", 32, 2, 99, True, 4, 5, 1, 7, {}, True)
+    settled = settle_plan(tmp_path, other, path)
+    assert settled == Plan("cuda", "float32", 64, 2, 99, True, 3, 9, None, 7, {}, True)
+    assert (tmp_path / "plan.json").read_text().count('"total_steps": 9') == 1
+    without = Plan("cpu", "float32", 64, 8, 999, False, 3, 9, None, 100, {})
+    assert settle_plan(tmp_path, without, path).shared_prefix is False
+    plain = write_checkpoint(tmp_path, 3, plan=without)
+    assert settle_plan(tmp_path, PLAN, plain).shared_prefix is False
+
+
+def test_other_versions_and_threads_are_told(tmp_path):
+    path, notes = write_checkpoint(tmp_path, 2), []
+    tell_changes(path, {"versions": {"torch": "2.0"}, "threads": 2}, notes.append)
+    assert notes == []
+    tell_changes(path, {"versions": {"torch": "2.1"}, "threads": 4}, notes.append)
+    assert notes == [
+        "since the checkpoint, threads 2 became 4, torch 2.0 became 2.1: the last bits may differ"
+    ]
+
+
+@pytest.mark.parametrize("left", ["recipe.yaml", "checkpoints"])
+def test_fresh_moves_whatever_is_left_of_a_run_to_a_free_name(tmp_path, left):
     for number in (1, 2):
         folder = tmp_path / "a"
         folder.mkdir()
-        (folder / "recipe.yaml").write_text("x")
-        write_json(folder / "manifest.json", {"ftool": "0"})
-        claim_run(folder, fresh=True, on_note=lambda sentence: None)
-        assert (tmp_path / f"a.old-{number}").is_dir() and not folder.exists()
+        (folder / left).write_text("x")
+        (folder / ".lock").touch()
+        claim_run(folder, fresh=True, on_note=ignore)
+        assert (tmp_path / f"a.old-{number}" / left).exists() and not folder.exists()
+
+
+def test_fresh_leaves_an_empty_folder_where_it_is(tmp_path):
+    folder = tmp_path / "a"
+    folder.mkdir()
+    (folder / ".lock").touch()
+    claim_run(folder, fresh=True, on_note=ignore)
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]

@@ -9,15 +9,14 @@ from transformers import Trainer, TrainingArguments
 
 from ftool.errors import RunError
 from ftool.example import EncodedExample
-from ftool.model.batch import shared_prefix
-from ftool.model.forward import enable_shared_prefix
+from ftool.model.forward import enable_rows
 from ftool.recipe.schema import Recipe
 from ftool.train.loop import training_steps
 from ftool.train.optimizer import make_optimizer
 from ftool.train.order import global_batch
 from ftool.train.plan import Plan
 
-BEGINNING = (5, 6, 7)
+BEGINNINGS = (tuple(range(5, 15)), tuple(range(20, 40)), ())
 
 
 def examples(count=22, seed=3):
@@ -25,7 +24,9 @@ def examples(count=22, seed=3):
     made = []
     for number in range(count):
         length = int(torch.randint(6, 20, (), generator=generator))
-        ids = BEGINNING + tuple(torch.randint(3, 300, (length,), generator=generator).tolist())
+        ids = BEGINNINGS[number % 3] + tuple(
+            torch.randint(3, 300, (length,), generator=generator).tolist()
+        )
         length = len(ids)
         learned = int(torch.randint(1, 5, (), generator=generator))
         labels = (-100,) * (length - learned) + ids[length - learned :]
@@ -43,9 +44,9 @@ def recipe(**train):
     )
 
 
-def plan(count, settings, total=6, micro=8, prefix=0):
+def plan(count, settings, total=6, micro=8, shared=False):
     steps_per_epoch = -(-count // settings.train.global_batch_size)
-    return Plan("cpu", "float32", 64, micro, 9999, prefix, steps_per_epoch, total, None, 100, {})
+    return Plan("cpu", "float32", 64, micro, 9999, shared, steps_per_epoch, total, None, 100, {})
 
 
 def with_adapter(model):
@@ -58,8 +59,7 @@ MODELS = {"full": lambda: tiny_model(), "lora": lambda: with_adapter(tiny_model(
 
 
 def run(model, settings, data, *, micro=8, total=6, shared=False):
-    prefix = shared_prefix(data) if shared else 0
-    assert not shared or (prefix == len(BEGINNING) and enable_shared_prefix(model, data[:2]))
+    assert not shared or enable_rows(model, data)
     accelerator = Accelerator(cpu=True)
     model, optimizer = accelerator.prepare(model, make_optimizer(model, settings.train))
     steps = training_steps(
@@ -67,7 +67,7 @@ def run(model, settings, data, *, micro=8, total=6, shared=False):
         optimizer,
         data,
         accelerator=accelerator,
-        plan=plan(len(data), settings, total=total, micro=micro, prefix=prefix),
+        plan=plan(len(data), settings, total=total, micro=micro, shared=shared),
         recipe=settings,
     )
     return [step.loss for step in steps], {n: p.detach() for n, p in model.named_parameters()}

@@ -1,7 +1,9 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ftool.train.order import global_batch, micro_batches
+from ftool.example import EncodedExample
+from ftool.train.order import divided, global_batch
+from ftool.train.plan import Plan
 
 
 @given(count=st.integers(1, 60), size=st.integers(1, 20), seed=st.integers(0, 2**32 - 1))
@@ -23,17 +25,25 @@ def test_epochs_and_seeds_differ():
     assert first == global_batch(50, 50, seed=1, step=0)
 
 
-def test_micro_batches_hold_the_batch_by_length():
-    lengths = [9, 1, 5, 7, 3]
-    every = [0, 1, 2, 3, 4]
-    assert micro_batches(every, lengths, size=2, tokens=99) == [[1, 4], [2, 3], [0]]
-    assert micro_batches(every, lengths, size=9, tokens=10) == [[1, 4], [2], [3], [0]]
-    assert micro_batches(every, lengths, size=9, tokens=1) == [[1], [4], [2], [3], [0]]
+def example(name, prompt):
+    return EncodedExample(name, (*prompt, 7, 8), (-100,) * (len(prompt) + 1) + (8,))
 
 
-def test_a_shared_prefix_counts_once():
-    lengths = [12, 11, 14, 13]
-    every = [0, 1, 2, 3]
-    assert micro_batches(every, lengths, size=9, tokens=20, prefix=10) == [[1, 0, 3, 2]]
-    assert micro_batches(every, lengths, size=9, tokens=16, prefix=10) == [[1, 0, 3], [2]]
-    assert micro_batches(every, lengths, size=2, tokens=99, prefix=10) == [[1, 0], [3, 2]]
+TENANTS = [
+    example(f"{start}-{number}", (*range(start, start + 20), 200 + number))
+    for number in range(3)
+    for start in (20, 60)
+]
+
+
+def plan(*, size=9, tokens=999, shared=True):
+    return Plan("cpu", "float32", 64, size, tokens, shared, 1, 1, None, 100, {})
+
+
+def names(parts):
+    return [[example.id for example in part] for part in parts]
+
+
+def test_examples_of_a_global_batch_that_begin_alike_come_together():
+    parts = divided([0, 1, 3, 2, 4], TENANTS, plan(tokens=29))
+    assert names(parts) == [["20-0", "20-1", "20-2"], ["60-0", "60-1"]]

@@ -7,7 +7,7 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 from tiny import make_project, save_tiny_base, tiny_tokenizer
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaModel
 
 from ftool.artifacts import TrainingRun
 from ftool.errors import DataError, RecipeError, RunError
@@ -50,11 +50,24 @@ def test_a_run_leaves_what_the_house_plan_says(project):
     assert {total for _, total in steps} == {10}
     assert run.steps_log() == [json.loads(json.dumps(step.as_dict())) for step, _ in steps]
     assert any(note.startswith("device cpu, float32: no GPU") for note in notes)
+    (saved,) = [note for note in notes if note.startswith("shared prefixes: ")]
+    assert 40 < int(saved.split()[2].rstrip("%")) < 90
+    assert json.loads((run.path / "plan.json").read_text())["shared_prefix"] is True
     manifest = run.manifest()
     assert manifest["best_metric"]["name"] == "f1_macro"
     assert manifest["steps"] == 10 and run.status == "finished"
     assert manifest["trainable_parameters"] < manifest["parameters"]
     assert str(project) not in (run.path / "manifest.json").read_text()
+
+
+def test_shared_prefixes_change_speed_alone(project):
+    notes = []
+    shared = train(recipe_of(project), run="shared")
+    plain = train(recipe_of(project, "train.shared_prefix=off"), run="plain", on_note=notes.append)
+    assert not any("shared" in note for note in notes)
+    assert json.loads((plain.path / "plan.json").read_text())["shared_prefix"] is False
+    losses = [[step["loss"] for step in run.steps_log()] for run in (shared, plain)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
 def test_the_adapter_opens_by_plain_peft_and_says_the_same(project):
@@ -159,7 +172,7 @@ def test_another_base_is_refused_on_resume(project):
     with pytest.raises(Killed):
         train(recipe, on_step=kill)
     save_tiny_base(project / "base", seed=4)
-    with pytest.raises(RunError, match="began with another set of weights"):
+    with pytest.raises(RunError, match="is of another run:\n  base weights: "):
         train(recipe)
 
 
@@ -189,7 +202,7 @@ def test_a_layer_that_does_not_exist_is_refused_with_the_nearest(project):
 
 def test_two_processes_in_one_folder_are_refused(project):
     script = (
-        "from ftool.artifacts import locked; from pathlib import Path; import sys\n"
+        "from ftool.lock import locked; from pathlib import Path; import sys\n"
         "with locked(Path('runs/tiny')): print('held', flush=True); sys.stdin.read()"
     )
     holder = subprocess.Popen(
@@ -233,3 +246,14 @@ def test_an_adapter_on_a_tied_head_is_refused(project):
     settings = "train.method={kind: lora, target_modules: [q_proj, lm_head]}"
     with pytest.raises(RecipeError, match="lm_head shares its weights with the embedding"):
         train(recipe_of(project, settings))
+
+
+def test_the_blocks_are_compiled_where_the_recipe_says_so(project, monkeypatch):
+    compiled = []
+    monkeypatch.setattr(
+        torch.nn.Module, "compile", lambda self, **settings: compiled.append((type(self), settings))
+    )
+    train(recipe_of(project, "train.max_steps=1"), run="plain")
+    assert compiled == []
+    train(recipe_of(project, "train.max_steps=1", "train.compile=true"), run="compiled")
+    assert compiled == [(LlamaModel, {"dynamic": True})]

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 from accelerate import Accelerator
@@ -26,6 +27,27 @@ def test_steps_are_lines_that_can_be_cut_back(tmp_path):
     log.add(step(3))
     log.close()
     assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [1, 3]
+
+
+@pytest.mark.parametrize(("left", "kept"), [(None, []), (b'{"step": 1}\n{"st', [1]), (b"{", [])])
+def test_of_a_log_that_was_lost_or_cut_what_is_whole_stays(tmp_path, left, kept):
+    path = tmp_path / "steps.jsonl"
+    if left is not None:
+        path.write_bytes(left)
+    log = StepLog(path, keep_bytes=9_999, accelerator=Accelerator(cpu=True))
+    log.add(step(2))
+    log.close()
+    assert [json.loads(line)["step"] for line in path.read_text().splitlines()] == [*kept, 2]
+
+
+def test_a_synced_log_is_on_the_disk(tmp_path, monkeypatch):
+    synced = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_size))
+    log = StepLog(tmp_path / "steps.jsonl", keep_bytes=0, accelerator=Accelerator(cpu=True))
+    size = log.add(step(1))
+    log.sync()
+    log.close()
+    assert synced == [size]
 
 
 def test_a_tracker_that_is_not_installed_is_refused_with_its_install_line():

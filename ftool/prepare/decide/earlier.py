@@ -11,8 +11,8 @@ from pyarrow import ArrowException, parquet
 from ftool.artifacts import MANIFEST, OnNote, PreparedDataset, data_settings
 from ftool.errors import FtoolError
 from ftool.example import SPLITS, example_from_record
+from ftool.keys import keys_of
 from ftool.prepare.decide.table import LOOSE
-from ftool.prepare.refine.keys import keys_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

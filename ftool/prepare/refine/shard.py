@@ -17,8 +17,8 @@ from pyarrow import ipc
 from ftool.artifacts import read_json, write_json
 from ftool.errors import RunError
 from ftool.example import Example, Message
+from ftool.keys import compared_text, keys_of
 from ftool.prepare.read.rows import Finding, Row
-from ftool.prepare.refine.keys import compared_text, keys_of
 from ftool.prepare.refine.minhash import bands, shape
 from ftool.prepare.refine.words import flat_words
 

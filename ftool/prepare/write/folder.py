@@ -15,7 +15,6 @@ import pyarrow.compute as compute
 from pyarrow import parquet
 
 from ftool.artifacts import (
-    LOCK,
     MANIFEST,
     OnProgress,
     file_sha256,
@@ -25,6 +24,7 @@ from ftool.artifacts import (
 )
 from ftool.errors import DataError, RunError
 from ftool.example import SPLITS
+from ftool.lock import LOCK
 from ftool.prepare.decide.table import Table
 from ftool.prepare.decide.verdicts import finding_of
 from ftool.prepare.refine.shard import PARTIAL, columns, rejected_record

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftool.example import SPLITS, Example
+from ftool.keys import compared_text
 from ftool.prepare.decide.near import Pairs
 from ftool.prepare.decide.table import Table, mixed
-from ftool.prepare.refine.keys import compared_text
 from ftool.prepare.refine.language import detect_language
 from ftool.prepare.refine.tokens import TokenCounter, tokenizer_of
 

@@ -15,9 +15,9 @@ from ftool.artifacts import (
     write_json,
 )
 from ftool.example import SPLITS
+from ftool.keys import keys_of
 from ftool.prepare.decide.earlier import Earlier, read_earlier
 from ftool.prepare.decide.table import LOOSE
-from ftool.prepare.refine.keys import keys_of
 from ftool.prepare.run import prepare
 from ftool.recipe.schema import Recipe
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ftool.example import Example, Message, example_from_record
+from ftool.keys import compared_text, keys_of
 from ftool.prepare.read.rows import Finding, Row
-from ftool.prepare.refine.keys import compared_text, keys_of
 from ftool.prepare.refine.minhash import shape
 from ftool.prepare.refine.shard import FILES, Shard, ShardWriter, columns, rejected_record
 from ftool.prepare.refine.words import word_hashes

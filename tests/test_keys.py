@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftool.example import Example, Message
-from ftool.prepare.refine.keys import compared_text, fold, keys_of
+from ftool.keys import compared_text, fold, keys_of
 
 
 def chat(*messages: tuple[str, str], label: str | None = None, **about: object) -> Example:

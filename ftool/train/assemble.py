@@ -1,0 +1,195 @@
+"""What a training is made of: model, examples, plan; the same for a run and for a dry run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+
+from ftool.artifacts import OnNote, PreparedDataset
+from ftool.errors import DataError, RunError
+from ftool.example import EncodedExample
+from ftool.model.adapter import attach_adapter
+from ftool.model.batch import micro_batch
+from ftool.model.encode import Encoder, encode_examples, make_encoder
+from ftool.model.forward import enable_rows, unwrapped
+from ftool.model.load import Device, LoadedModel, choose_device, load_base_model
+from ftool.model.memory import Memory, checkpoint_activations, estimate_memory
+from ftool.recipe.schema import Lora, Recipe
+from ftool.train.checkpoint import first_not_finite
+from ftool.train.layout import Layout, lay_out
+from ftool.train.optimizer import make_optimizer
+from ftool.train.plan import Plan, fit_into_memory, longest_allowed, make_plan
+from ftool.train.validate import Validator
+
+WORTHWHILE_RATIO = 0.05
+"""Share of the prompt tokens that must be saved for a GPU to run rows, and to be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assembled:
+    """Everything one training needs, made once; nothing of it is on disk yet."""
+
+    recipe: Recipe
+    dataset: PreparedDataset
+    device: Device
+    loaded: LoadedModel
+    model: Any  # with adapters, where the recipe has them
+    encoder: Encoder
+    examples: list[EncodedExample]
+    overlong: list[str]
+    plan: Plan
+    layout: Layout
+    memory: Memory | None
+    validator: Validator | None = None
+
+
+def open_dataset(recipe: Recipe, data: Path) -> PreparedDataset:
+    """Open the prepared dataset of a recipe.
+
+    Raises:
+        DataError: it is missing, or prepared with other settings.
+    """
+    dataset = PreparedDataset.open(data / recipe.data_name)
+    if not dataset.is_of(recipe):
+        raise DataError(
+            f"{dataset.path} was prepared with other settings than this recipe's `data`",
+            hint="run: ftool prepare",
+        )
+    return dataset
+
+
+def assemble(recipe: Recipe, dataset: PreparedDataset, *, on_note: OnNote) -> Assembled:
+    """Load the model, encode the data and decide what `auto` becomes, with the reasons told.
+
+    Raises:
+        DataError: nothing can be learned.
+        RecipeError: a setting does not fit the model.
+        RunError: a weight of the base model is not finite.
+    """
+    device = choose_device(recipe.model.dtype)
+    on_note(f"device {device.device}, {device.dtype_name}: {device.reason}")
+    # Full fine-tuning updates float32 weights even where it computes in bfloat16.
+    dtype = device.dtype if isinstance(recipe.train.method, Lora) else torch.float32
+    loaded = load_base_model(recipe.model, folder=recipe.folder, dtype=dtype, on_note=on_note)
+    _refuse_not_finite(loaded)
+    loaded.model.to(device.device)
+    encoder = make_encoder(loaded.tokenizer, kind=dataset.kind)
+    max_length = longest_allowed(recipe.train, loaded.model.config)
+    examples, overlong = _encode_train(recipe, dataset, encoder, max_length[0], on_note)
+    rows = _can_share(recipe, loaded.model, examples, on_note)
+    model = loaded.model
+    if isinstance(recipe.train.method, Lora):
+        model = attach_adapter(model, recipe.train.method, seed=recipe.seed)
+    plan = make_plan(
+        recipe.train,
+        device,
+        max_length=max_length,
+        lengths=[len(example.input_ids) for example in examples],
+        shared_prefix=rows,
+    )
+    plan, layout = _share_where_it_pays(recipe, plan, examples)
+    largest = micro_batch(layout.largest, shared=plan.shared_prefix).to(device.device)
+    memory = estimate_memory(model, largest, dtype=device.dtype)
+    plan = fit_into_memory(plan, recipe.train, memory)
+    for sentence in _decisions(recipe, plan, layout, memory):
+        on_note(sentence)
+    return Assembled(
+        recipe, dataset, device, loaded, model, encoder, examples, overlong, plan, layout, memory
+    )
+
+
+def _refuse_not_finite(loaded: LoadedModel) -> None:
+    """Refuse a base model that would teach nothing but NaN, or carry it into a merged model."""
+    if broken := first_not_finite(loaded.model.named_parameters()):
+        raise RunError(
+            f"model.base: {loaded.base.name}: the weight {broken} is not finite; no step was taken",
+            hint="fetch or save the base model again",
+        )
+
+
+def make_accelerator(
+    parts: Assembled, *, trackers: Sequence[str] = (), folder: Path | None = None
+) -> Accelerator:
+    """Return what wraps a model for this device; trackers write into the folder."""
+    return Accelerator(
+        mixed_precision="bf16" if parts.device.dtype == torch.bfloat16 else "no",
+        cpu=parts.device.device.type == "cpu",
+        log_with=list(trackers) or None,
+        project_dir=folder,
+    )
+
+
+def prepare_to_train(parts: Assembled, accelerator: Accelerator) -> tuple[Any, Any]:
+    """Return the model and its optimizer as accelerate wraps them."""
+    if parts.recipe.train.compile:
+        # The head stays outside: the number of learned tokens differs from batch to batch.
+        unwrapped(parts.model).get_decoder().compile(dynamic=True)
+    if parts.plan.activation_checkpointing:
+        checkpoint_activations(parts.model)
+    optimizer = make_optimizer(parts.model, parts.recipe.train)
+    model, optimizer = accelerator.prepare(parts.model, optimizer)
+    return model, optimizer
+
+
+def _encode_train(
+    recipe: Recipe, dataset: PreparedDataset, encoder: Encoder, max_length: int, note: OnNote
+) -> tuple[list[EncodedExample], list[str]]:
+    encoded = encode_examples(
+        dataset.examples("train"),
+        encoder,
+        max_length=max_length,
+        overlong=recipe.train.overlong,
+    )
+    if encoded.overlong:
+        first = ", ".join(encoded.overlong[:3])
+        note(f"{len(encoded.overlong)} examples exceed {max_length} tokens, left out: {first} ...")
+    if not encoded.examples and not encoded.overlong:
+        raise DataError("no train example has a token to learn", hint="look at: ftool show")
+    if not encoded.examples:
+        raise DataError(
+            f"every train example is longer than {max_length} tokens",
+            hint="raise train.max_length, or set train.overlong=trim_prompt",
+        )
+    return encoded.examples, encoded.overlong
+
+
+def _can_share(recipe: Recipe, model: Any, examples: list[EncodedExample], note: OnNote) -> bool:
+    """Tell whether micro-batches may be rows, after trying it on real examples."""
+    if recipe.train.shared_prefix == "off":
+        return False
+    if not enable_rows(model, examples):
+        note("no shared prefix: this architecture gives other losses with it")
+        return False
+    return True
+
+
+def _share_where_it_pays(
+    recipe: Recipe, plan: Plan, examples: Sequence[EncodedExample]
+) -> tuple[Plan, Layout]:
+    """Keep rows where they save something; without shared prefixes they pay on a CPU only."""
+    size, seed = recipe.train.global_batch_size, recipe.seed
+    layout = lay_out(examples, plan, size=size, seed=seed)
+    if not plan.shared_prefix or plan.device == "cpu" or layout.saved_ratio >= WORTHWHILE_RATIO:
+        return plan, layout
+    plan = replace(plan, shared_prefix=False)
+    return plan, lay_out(examples, plan, size=size, seed=seed)
+
+
+def _decisions(recipe: Recipe, plan: Plan, layout: Layout, memory: Memory | None) -> list[str]:
+    """Say what `auto` became and why, a line each."""
+    saved = layout.saved_ratio
+    shared = f"shared prefixes: {saved:.0%} of the prompt tokens of an epoch are not run again"
+    told = [shared] if saved >= WORTHWHILE_RATIO else []
+    told.append(
+        f"{plan.total_steps} steps of {recipe.train.global_batch_size} examples, micro-batches of"
+        f" at most {plan.batch_size_per_device} ({plan.reasons['batch_size_per_device']})"
+    )
+    is_on = plan.activation_checkpointing
+    about = "" if memory is None else f"about {memory.peak(checkpointing=is_on) / 2**30:.1f} GiB, "
+    how = "on" if is_on else "off"
+    why = plan.reasons["activation_checkpointing"]
+    told.append(f"memory: {about}activation checkpointing {how} ({why})")
+    return [*told, *([plan.reasons["memory"]] if "memory" in plan.reasons else [])]

@@ -1,0 +1,147 @@
+"""What a training will take, found out by a few of its steps; nothing is written."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ftool.artifacts import OnNote, OnProgress, ignore_note, ignore_progress
+from ftool.recipe.schema import Recipe
+from ftool.train.assemble import (
+    Assembled,
+    assemble,
+    make_accelerator,
+    open_dataset,
+    prepare_to_train,
+)
+from ftool.train.layout import run_tokens
+from ftool.train.loop import peak_memory_gib, training_steps
+from ftool.train.order import divided, global_batch
+
+TIMED_STEPS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class DryRun:
+    """What a training will take. Tokens are those of the steps looked at, in the first epoch."""
+
+    base_model: str
+    method: str
+    device: str
+    examples: int
+    overlong: int
+    steps_looked_at: int
+    tokens: int
+    learned_tokens: int
+    run_tokens: int  # padding included
+    saved_ratio: float  # share of the prompt tokens that are not run again
+    padding_ratio: float  # share of the tokens run
+    steps: int
+    steps_per_epoch: int
+    seconds_per_step: float
+    seconds: float  # of all steps; validations and checkpoints come on top
+    tokens_per_second: float  # of the examples
+    largest_examples: int  # in the micro-batch that runs the most tokens
+    largest_tokens: int
+    expected_memory_gib: float | None
+    measured_memory_gib: float
+    available_memory_gib: float | None
+    activation_checkpointing: bool
+    plan: Mapping[str, Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return everything as JSON takes it."""
+        return asdict(self)
+
+
+def dry_run(
+    recipe: Recipe,
+    *,
+    folder: Path = Path(),
+    on_note: OnNote = ignore_note,
+    on_progress: OnProgress = ignore_progress,
+) -> DryRun:
+    """Try a training: its largest micro-batch, then a few of its first steps, timed.
+
+    The model learns in memory only. No run folder is looked at or made.
+
+    Args:
+        recipe: every setting.
+        folder: where `data/` is read; the working folder by default.
+        on_note: told what was chosen and why.
+        on_progress: told how many of the steps are tried.
+
+    Raises:
+        DataError: the prepared dataset is missing, stale or empty, or nothing in it can be learned.
+        RecipeError: a setting does not fit the model.
+        DeviceError: the memory is not enough.
+        RunError: training diverges at once.
+    """
+    parts = assemble(recipe, open_dataset(recipe, folder / "data"), on_note=on_note)
+    accelerator = make_accelerator(parts)
+    model, optimizer = prepare_to_train(parts, accelerator)
+    tries = min(TIMED_STEPS, parts.plan.total_steps)
+    largest = list(parts.layout.largest)
+    once = replace(parts.plan, steps_per_epoch=1, total_steps=1)
+    first = replace(parts.plan, total_steps=tries)
+    seconds = []
+    on_progress("try steps", 0, 1 + tries)
+    for examples, plan in ((largest, once), (parts.examples, first)):
+        steps = training_steps(
+            model, optimizer, examples, accelerator=accelerator, plan=plan, recipe=recipe
+        )
+        started = time.perf_counter()
+        for _ in steps:
+            seconds.append(time.perf_counter() - started)
+            on_progress("try steps", len(seconds), 1 + tries)
+            started = time.perf_counter()
+    # The largest micro-batch comes first, so that it is not the timed ones that warm up.
+    return _result(parts, sum(seconds[1:]), tries, peak_memory_gib(accelerator.device))
+
+
+def _result(parts: Assembled, seconds: float, tries: int, peak_gib: float) -> DryRun:
+    plan, layout, memory = parts.plan, parts.layout, parts.memory
+    per_step = seconds / _tokens(parts, tries) * layout.run / layout.steps
+    is_on = plan.activation_checkpointing
+    expected = None if memory is None else memory.peak(checkpointing=is_on) / 2**30
+    available = None if memory is None or memory.available is None else memory.available / 2**30
+    return DryRun(
+        base_model=parts.loaded.base.name,
+        method=parts.recipe.train.method.kind,
+        device=f"{plan.device}, {plan.dtype}",
+        examples=len(parts.examples),
+        overlong=len(parts.overlong),
+        steps_looked_at=layout.steps,
+        tokens=layout.given,
+        learned_tokens=layout.given - layout.prompt,
+        run_tokens=layout.run,
+        saved_ratio=layout.saved_ratio,
+        padding_ratio=layout.padding_ratio,
+        steps=plan.total_steps,
+        steps_per_epoch=plan.steps_per_epoch,
+        seconds_per_step=per_step,
+        seconds=per_step * plan.total_steps,
+        tokens_per_second=layout.given / layout.steps / per_step,
+        largest_examples=len(layout.largest),
+        largest_tokens=run_tokens(layout.largest, shared=plan.shared_prefix)[0],
+        expected_memory_gib=expected,
+        measured_memory_gib=peak_gib,
+        available_memory_gib=available,
+        activation_checkpointing=is_on,
+        plan=plan.as_dict(),
+    )
+
+
+def _tokens(parts: Assembled, steps: int) -> int:
+    """Return the tokens that the first steps run; some hold more than others."""
+    recipe, examples = parts.recipe, parts.examples
+    size = recipe.train.global_batch_size
+    batches = (
+        global_batch(len(examples), size, seed=recipe.seed, step=step) for step in range(steps)
+    )
+    return sum(
+        run_tokens(part, shared=parts.plan.shared_prefix)[0]
+        for batch in batches
+        for part in divided(batch, examples, parts.plan)
+    )
