@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ftool.artifacts import OnProgress
-from ftool.prepare.decide.decontaminate import OWN_SHARE, ROWS_AT_ONCE, readings, shared_runs
+from ftool.prepare.decide.decontaminate import OWN_SHARE, ROWS_AT_ONCE, shared_runs
 from ftool.prepare.decide.dedup import drop_exact, drop_near, find_near
 from ftool.prepare.decide.earlier import Earlier
 from ftool.prepare.decide.labels import Spellings, drop_undeclared, spell
@@ -22,7 +22,7 @@ from ftool.prepare.refine.words import flat_words
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ftool.prepare.decide.decontaminate import Block
+    from ftool.prepare.decide.decontaminate import Block, Blocks
     from ftool.recipe.schema import Recipe
 
 
@@ -98,15 +98,14 @@ def _decontaminate(
     loose = np.flatnonzero(stays & ~table.held_out & (places <= TRAIN))
     total = sum(int(lengths.sum()) for _, _, lengths in files)
     total += int(table.numbers("lengths")[held_out].sum())
-    told = _telling(on_progress, readings(total) * len(loose))
 
     def of_held_out() -> "Iterator[Block]":
         yield from _blocks(table, held_out)
         yield from files
 
     shared = shared_runs(
-        of_held_out,
-        lambda: map(told, _blocks(table, loose)),
+        _told("finding common phrases", of_held_out, len(held_out), on_progress),
+        _told("decontaminating", partial(_blocks, table, loose), len(loose), on_progress),
         total=total,
         share=share,
         workers=workers,
@@ -114,17 +113,20 @@ def _decontaminate(
     table.reject(shared.rows, "contaminated", twin=shared.twins, value=shared.runs)
 
 
-def _telling(on_progress: OnProgress, total: int) -> "Callable[[Block], Block]":
-    """Return what passes blocks on and tells how many of their rows are looked at."""
+def _told(
+    what: str, read: "Callable[[], Iterator[Block]]", rows: int, on_progress: OnProgress
+) -> "Blocks":
+    """Return what reads blocks and tells how many of their rows are looked at."""
     done = 0
 
-    def tell(block: "Block") -> "Block":
+    def told(readings: int) -> "Iterator[Block]":
         nonlocal done
-        done += len(block[0])
-        on_progress("decontaminating", done, total)
-        return block
+        for block in read():
+            done += len(block[0])
+            on_progress(what, done, readings * rows)
+            yield block
 
-    return tell
+    return told
 
 
 def _blocks(table: Table, rows: "NDArray[np.int64]") -> "Iterator[Block]":

@@ -1,9 +1,10 @@
 """Runs of words that train shares with what the model is tested on."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, NamedTuple
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -19,12 +20,10 @@ if TYPE_CHECKING:
     Block = tuple[Counts, NDArray[np.uint32], Counts]
     """Row numbers, the words of these rows one after the other, and how many each has; equal
     numbers stand together, and there are at most ROWS_AT_ONCE different ones."""
-    Blocks = Callable[[], Iterable[Block]]
-    """Yields blocks, anew on every call."""
-    Runs = tuple[Hashes, NDArray[np.int32]]
-    """Different runs of every row of a block, with the places of their rows in it."""
-    Pairs = tuple[Counts, NDArray[np.int32]]
-    """`row << 32 | place of a held-out row` for rows that share runs, and how many these are."""
+    Blocks = Callable[[int], Iterable[Block]]
+    """Yields blocks, anew on every call; told how often it is called."""
+    Bits = NDArray[np.uint8]
+    """A flag for every run of the words of a block, eight in a byte."""
 
 RUN_WORDS = 13
 """Words in a row that are no coincidence; a shorter text counts as a whole.
@@ -38,9 +37,9 @@ OWN_SHARE = 0.5
 
 Rows of one origin share canned sentences, which is no leak; most of a row is one.
 """
-MOST_RUNS = 1 << 24
-"""Runs of held-out rows in memory at once; of more, everything is read once for each such part."""
-_FLAGS_A_RUN = 8
+MOST_RUNS = 3 << 22
+"""Runs of held-out rows in memory at once; of more, the candidates are read once for each part."""
+_FLAGS_A_RUN = 16
 _ROW_BITS = 13
 ROWS_AT_ONCE = 1 << _ROW_BITS
 
@@ -51,7 +50,7 @@ class Shared:
 
     rows: "Counts"
     twins: "Counts"
-    runs: "NDArray[np.int32]"
+    runs: "Counts"
 
 
 def shared_runs(
@@ -66,143 +65,219 @@ def shared_runs(
         share: how much of the runs of the held-out row it takes, from 0 (one run) to 1 (all).
         workers: threads.
     """
-    rows = np.concatenate([np.zeros(0, np.int64), *map(_distinct_rows, held_out())])
-    runs = np.zeros(len(rows), np.int64)
-    pairs, times = np.zeros(0, np.int64), np.zeros(0, np.int32)
-    for part in (_Part(number, readings(total)) for number in range(readings(total))):
-        known = _read_known(held_out(), part, workers)
-        runs += known.runs
-        joined = mapped(partial(known.joined, part=part), candidates(), workers)
-        found = [(pairs, times), *joined]
-        del known, joined  # makes room for the sort
-        pairs, times = _summed(found)
-    return _chosen(pairs, times, rows, runs, share)
+    hash_parts = max(1, -(-total // MOST_RUNS))
+    read_again = partial(held_out, hash_parts + 1)
+    rare = _rare_runs(read_again, hash_parts, workers)
+    parts = _divided([block.count for block in rare])
+    blocks = zip(read_again(), rare, strict=True)
+    found: list[Shared] = []
+    for part in parts:
+        known = _Known.of(islice(blocks, part))
+        twins = partial(known.twins, share=share)
+        found += mapped(twins, candidates(len(parts)), workers)
+    return _best(found)
 
 
-class _Part(NamedTuple):
-    """The runs with these remainders of their hash: a part of all."""
+@dataclass(frozen=True, slots=True)
+class _Rare:
+    """Which runs of a block are the first of their row and not a common phrase.
 
-    number: int
-    of: int
+    `different` says how many different runs each row has, rare or not.
+    """
 
-    def has(self, hashes: "Hashes") -> "Flags":
-        """Tell which runs are of this part."""
-        found: Flags = hashes % np.uint64(self.of) == self.number
-        return found
+    bits: "Bits"
+    count: int
+    different: "Counts"
+
+    @classmethod
+    def of(cls, runs: "_Runs", is_rare: "Flags") -> "_Rare":
+        """Pack which of all runs of a block are rare ones."""
+        flags = np.zeros(runs.total, bool)
+        flags[runs.places[is_rare]] = True
+        different = np.bincount(runs.owners, minlength=runs.rows)
+        return cls(np.packbits(flags), int(np.count_nonzero(is_rare)), different)
+
+    def joined(self, other: "_Rare") -> "_Rare":
+        """Return what two parts of the hashes say of the same block."""
+        different = self.different + other.different
+        return _Rare(self.bits | other.bits, self.count + other.count, different)
 
 
-def readings(total: int) -> int:
-    """Return how often everything is read where the held-out rows have so many words."""
-    return max(1, -(-total // MOST_RUNS))
+def _rare_runs(held_out: "Callable[[], Iterable[Block]]", parts: int, workers: int) -> list[_Rare]:
+    """Read the held-out rows once for each part of the hashes, and find the rare runs."""
+    found: list[_Rare] = []
+    for number in range(parts):
+        read = partial(_first_runs, wanted=partial(_is_of, number, parts))
+        blocks: list[_Runs] = []
+        hashes: list[Hashes] = []
+        for runs in mapped(read, held_out(), workers):
+            blocks.append(runs._replace(hashes=runs.hashes[:0]))
+            hashes.append(runs.hashes)
+        ends = np.cumsum([len(block.places) for block in blocks])
+        is_rare = np.split(_in_few_rows(_drained(hashes, np.uint64)), ends[:-1])
+        of_blocks = list(map(_Rare.of, blocks, is_rare))
+        found = list(map(_Rare.joined, found, of_blocks)) if found else of_blocks
+    return found
+
+
+def _is_of(number: int, parts: int, hashes: "Hashes") -> "Flags":
+    found: Flags = hashes % np.uint64(parts) == number
+    return found
+
+
+def _in_few_rows(hashes: "Hashes") -> "Flags":
+    """Tell which of the hashes are there at most COMMON_ROWS times."""
+    order = np.argsort(hashes)
+    ranked = hashes[order]
+    common = ranked[:-COMMON_ROWS] == ranked[COMMON_ROWS:]  # and all between are equal too
+    del ranked
+    rare = np.ones(len(hashes), bool)
+    for step in range(COMMON_ROWS + 1):
+        rare[order[step : step + len(common)][common]] = False
+    return rare
+
+
+def _divided(counts: Sequence[int]) -> list[int]:
+    """Return how many blocks in a row make each part of at most MOST_RUNS runs, or one block."""
+    parts: list[int] = []
+    runs = 0
+    for count in counts:
+        if not parts or runs + count > MOST_RUNS:
+            parts.append(0)
+            runs = 0
+        parts[-1] += 1
+        runs += count
+    return parts
 
 
 @dataclass(frozen=True, slots=True)
 class _Known:
     """The rare runs of held-out rows, sorted, and the place of each one's row among these rows.
 
-    `flags` says of many other runs, by the upper bits of their hash, that they are not among them;
-    `runs` how many different runs each row has, rare or not.
+    `bits` says of many other runs, by the upper bits of their hash, that they are not among them;
+    `different` how many different runs each row has.
     """
 
     hashes: "Hashes"
     owners: "NDArray[np.int32]"
-    flags: "Flags"
-    runs: "Counts"
+    bits: "Bits"
+    rows: "Counts"
+    different: "Counts"
 
-    def joined(self, block: "Block", part: _Part) -> "Pairs":
-        """Return the pairs of a row and a held-out one that share runs, and how many."""
-        hashes, owners = _runs(block, part, self.flags)
-        begin = np.searchsorted(self.hashes, hashes)
+    @classmethod
+    def of(cls, blocks: "Iterable[tuple[Block, _Rare]]") -> "_Known":
+        """Sort the rare runs of blocks."""
+        hashes: list[Hashes] = []
+        owners: list[NDArray[np.int32]] = []
+        rows, different = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
+        first = 0
+        for block, rare in blocks:
+            of_block, places = _runs(block)
+            is_rare = np.unpackbits(rare.bits, count=len(of_block)).view(bool)
+            hashes.append(of_block[is_rare])
+            owners.append(places[is_rare] + np.int32(first))
+            rows.append(_distinct_rows(block))
+            different.append(rare.different)
+            first += len(rows[-1])
+        of_rows = np.concatenate(rows), np.concatenate(different)
+        return cls(*_ranked(_drained(hashes, np.uint64), _drained(owners, np.int32)), *of_rows)
+
+    def twins(self, block: "Block", *, share: float) -> Shared:
+        """Return the rows of a block that share enough with a row held out, and with which most."""
+        runs = _first_runs(block, partial(_flagged, self.bits))
+        begin = np.searchsorted(self.hashes, runs.hashes)
         found = [np.zeros(0, np.int64)]
         for step in range(COMMON_ROWS if len(self.hashes) else 0):
             places = np.minimum(begin + step, len(self.hashes) - 1)
-            same = (self.hashes[places] == hashes) & (begin + step < len(self.hashes))
-            rows = _distinct_rows(block)[owners[same]]
-            found.append(rows << 32 | self.owners[places[same]])
+            same = (self.hashes[places] == runs.hashes) & (begin + step < len(self.hashes))
+            found.append(runs.owners[same].astype(np.int64) << 32 | self.owners[places[same]])
         pairs, times = np.unique(np.concatenate(found), return_counts=True)
-        return pairs, times.astype(np.int32)
+        owners = pairs & 0xFFFFFFFF
+        enough = times >= share * self.different[owners]
+        rows = _distinct_rows(block)[pairs[enough] >> 32]
+        return _best([Shared(rows, self.rows[owners[enough]], times[enough])])
 
 
-def _read_known(held_out: "Iterable[Block]", part: _Part, workers: int) -> _Known:
-    """Read the runs of held-out rows that are of one part."""
-    blocks: list[Runs] = []
-    counts = [np.zeros(0, np.int64)]
-    first = 0
-    for rows, (hashes, places) in mapped(
-        lambda block: (len(_distinct_rows(block)), _runs(block, part)), held_out, workers
-    ):
-        counts.append(np.bincount(places, minlength=rows))
-        blocks.append((hashes, places + np.int32(first)))
-        first += rows
-    hashes, owners = _rare(blocks)
-    bits = max(16, (_FLAGS_A_RUN * len(hashes)).bit_length())
-    flags = np.zeros(1 << bits, bool)
-    flags[_upper_bits(hashes, len(flags))] = True
-    return _Known(hashes, owners, flags, np.concatenate(counts))
+def _drained(parts: "list[NDArray[Any]]", kind: type) -> "NDArray[Any]":
+    """Join arrays and empty the list on the way, so that hardly anything is there twice."""
+    whole: NDArray[Any] = np.empty(sum(map(len, parts)), kind)
+    end = len(whole)
+    while parts:
+        part = parts.pop()
+        whole[end - len(part) : end] = part
+        end -= len(part)
+    return whole
 
 
-def _rare(blocks: "list[Runs]") -> "Runs":
-    """Return the runs of all blocks, sorted, without those in more than COMMON_ROWS rows.
-
-    The blocks are removed from the list on the way, and nothing is there longer than needed.
-    """
-    total = sum(len(hashes) for hashes, _ in blocks)
-    every, owners = np.empty(total, np.uint64), np.empty(total, np.int32)
-    start = 0
-    while blocks:
-        hashes, of_block = blocks.pop()
-        end = start + len(hashes)
-        every[start:end], owners[start:end] = hashes, of_block
-        start = end
-    order = np.argsort(every)
-    every, owners = every[order], owners[order]
+def _ranked(
+    hashes: "Hashes", owners: "NDArray[np.int32]"
+) -> "tuple[Hashes, NDArray[np.int32], Bits]":
+    """Sort hashes with their owners, and flag them in a set of bits."""
+    order = np.argsort(hashes)
+    hashes, owners = hashes[order], owners[order]
     del order
-    rare = np.ones(total, bool)
-    common = every[:-COMMON_ROWS] == every[COMMON_ROWS:]  # and all between are equal too
-    for step in range(COMMON_ROWS + 1):
-        rare[step : step + len(common)] &= ~common
-    return every[rare], owners[rare]
+    bits = np.zeros(1 << max(16, (_FLAGS_A_RUN * len(hashes)).bit_length()) >> 3, np.uint8)
+    for part in np.array_split(hashes, 1 + (len(hashes) >> 20)):
+        places = _upper_bits(part, bits)
+        np.bitwise_or.at(bits, places >> np.uint64(3), _bit(places))
+    return hashes, owners, bits
 
 
-def _upper_bits(hashes: "Hashes", size: int) -> "Hashes":
-    return hashes >> np.uint64(64 - size.bit_length() + 1)
+def _flagged(bits: "Bits", hashes: "Hashes") -> "Flags":
+    places = _upper_bits(hashes, bits)
+    found: Flags = bits[places >> np.uint64(3)] & _bit(places) != 0
+    return found
 
 
-def _summed(found: "list[Pairs]") -> "Pairs":
-    """Return the different pairs, sorted, and the sum of the times of each."""
-    pairs, times = (np.concatenate(parts) for parts in zip(*found, strict=True))
-    found.clear()
-    order = np.argsort(pairs, kind="stable")
-    pairs, times = pairs[order], times[order]
-    begins = np.flatnonzero(np.diff(pairs, prepend=pairs[:1] - 1))
-    return pairs[begins], np.add.reduceat(times, begins) if len(begins) else times
+def _bit(places: "Hashes") -> "Bits":
+    flags: Bits = np.uint8(1) << (places & np.uint64(7)).astype(np.uint8)
+    return flags
 
 
-def _chosen(
-    pairs: "Counts", times: "NDArray[np.int32]", held_out: "Counts", runs: "Counts", share: float
-) -> Shared:
-    """Return for every row the held-out one that it shares most with, where that is enough."""
-    owners = pairs & 0xFFFFFFFF
-    enough = times >= share * runs[owners]
-    rows, twins, times = (pairs >> 32)[enough], held_out[owners[enough]], times[enough]
-    order = np.lexsort((twins, -times, rows))
+def _upper_bits(hashes: "Hashes", bits: "Bits") -> "Hashes":
+    return hashes >> np.uint64(64 - (8 * len(bits)).bit_length() + 1)
+
+
+def _best(found: Sequence[Shared]) -> Shared:
+    """Return for every row the held-out one that it shares most with."""
+    none = np.zeros(0, np.int64)
+    rows = np.concatenate([none, *(part.rows for part in found)])
+    twins = np.concatenate([none, *(part.twins for part in found)])
+    runs = np.concatenate([none, *(part.runs for part in found)])
+    order = np.lexsort((twins, -runs, rows))
     unique, first = np.unique(rows[order], return_index=True)
     best = order[first]
-    return Shared(unique, twins[best], times[best])
+    return Shared(unique, twins[best], runs[best])
 
 
-def _runs(block: "Block", part: _Part, flags: "Flags | None" = None) -> "Runs":
-    """Return the different runs of every row of a block that are of a part, and flagged."""
+class _Runs(NamedTuple):
+    """Different runs of every row of a block, the places of their rows, and their own places.
+
+    `total` counts all runs of the block, `rows` its rows.
+    """
+
+    hashes: "Hashes"
+    owners: "NDArray[np.int32]"
+    places: "NDArray[np.int32]"
+    total: int
+    rows: int
+
+
+def _runs(block: "Block") -> "tuple[Hashes, NDArray[np.int32]]":
+    """Return all runs of a block, and the place of the row of each."""
     rows, words, lengths = block
     hashes, counts = n_grams(words, lengths, RUN_WORDS)
     places = np.cumsum(np.diff(rows, prepend=rows[:1]) != 0, dtype=np.int32)
-    owners = np.repeat(places, counts)
-    chosen = part.has(hashes) if part.of > 1 else np.ones(len(hashes), bool)
-    if flags is not None:
-        chosen &= flags[_upper_bits(hashes, len(flags))]
-    hashes, owners = hashes[chosen], owners[chosen]
+    return hashes, np.repeat(places, counts)
+
+
+def _first_runs(block: "Block", wanted: "Callable[[Hashes], Flags]") -> _Runs:
+    """Return the wanted runs of a block, each once for every row."""
+    hashes, owners = _runs(block)
+    places = np.flatnonzero(wanted(hashes)).astype(np.int32)
+    total, hashes, owners = len(hashes), hashes[places], owners[places]
     first = _are_first(hashes, owners)
-    return hashes[first], owners[first]
+    return _Runs(hashes[first], owners[first], places[first], total, len(_distinct_rows(block)))
 
 
 def _distinct_rows(block: "Block") -> "Counts":

@@ -27,7 +27,11 @@ def found(held_out: Rows, candidates: Rows, share: float = 0.0) -> dict[int, tup
     """Return the candidates that share runs: with which, and how many."""
     total = sum(map(len, held_out.values()))
     shared = shared_runs(
-        lambda: blocks(held_out), lambda: blocks(candidates), total=total, share=share, workers=2
+        lambda _: blocks(held_out),
+        lambda _: blocks(candidates),
+        total=total,
+        share=share,
+        workers=2,
     )
     pairs = zip(shared.twins.tolist(), shared.runs.tolist(), strict=True)
     return dict(zip(shared.rows.tolist(), pairs, strict=True))
