@@ -208,6 +208,8 @@ class Data(Block):
     """System message put before every conversation that has none."""
     label_names: Literal["auto", "none"] | Annotated[list[str], Field(min_length=1)] = "auto"
     """The closed set of labels: a list, `auto` (those found) or `none` (open answers)."""
+    label_style: Literal["as_found", "words"] = "as_found"
+    """`words` writes `card_arrival` as `card arrival`, which a language model knows better."""
     keep_columns: list[str] = []
     """User columns carried along in `extra`."""
     clean: Clean = Clean()

@@ -31,7 +31,8 @@ def fold(label: str) -> str:
 def find_spellings(counts: Mapping[str, int], data: "Data") -> Spellings:
     """Choose one spelling for labels that differ in case, spaces, `_` and `-` only.
 
-    Declared names win, then the most frequent spelling, then the first in the alphabet.
+    Declared names win, then the most frequent spelling, then the first in the alphabet; written in
+    words where the recipe wants that.
 
     Args:
         counts: how often each label stands in the data.
@@ -45,9 +46,11 @@ def find_spellings(counts: Mapping[str, int], data: "Data") -> Spellings:
     merged: dict[str, dict[str, int]] = {}
     for spellings in groups.values():
         best = min(spellings, key=lambda name: (name not in declared, -counts.get(name, 0), name))
+        if data.label_style == "words" and best not in declared:
+            best = " ".join(best.replace("_", " ").split()) or best
         others = [name for name in spellings if name != best and name not in declared]
-        if others:
-            chosen |= dict.fromkeys(others, best)
+        chosen |= dict.fromkeys(others, best)
+        if len(spellings) > 1 and others:
             merged[best] = {name: counts.get(name, 0) for name in others}
     return Spellings(chosen, dict(sorted(merged.items())))
 

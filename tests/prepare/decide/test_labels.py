@@ -49,6 +49,17 @@ def test_declared_names_win() -> None:
     assert find_spellings({"a-b": 1}, data(["A B", "a-b"])).chosen == {}
 
 
+def test_labels_in_words() -> None:
+    words = data().model_copy(update={"label_style": "words"})
+    counts = {"card_arrival": 2, "card-arrival": 1, "_x__y": 1, "z": 1}
+    found = find_spellings(counts, words)
+    in_words = {"card_arrival": "card arrival", "card-arrival": "card arrival", "_x__y": "x y"}
+    assert found.chosen == in_words
+    assert found.merged == {"card arrival": {"card-arrival": 1, "card_arrival": 2}}
+    declared = data(["card_arrival"]).model_copy(update={"label_style": "words"})
+    assert find_spellings(counts, declared).chosen["card-arrival"] == "card_arrival"
+
+
 def test_the_choice_does_not_depend_on_the_order() -> None:
     counts = {"a b": 2, "A B": 2, "a_b": 1, "z": 4}
     backwards = dict(reversed(counts.items()))
