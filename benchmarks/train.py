@@ -62,7 +62,7 @@ def training(case: str, options: Options) -> dict[str, dict[str, Any]]:
         folder = Path(place)
         write_job(case, folder, options, steps)
         ours = _our_program("ours", folder)
-        peers = [_peer(name, name, folder) for name in PEERS]
+        peers = [_peer(name, name, folder) for name in options.peer or PEERS]
         take_turns([ours, *peers], steps)
     _refuse_unfit(case, ours)
     return {peer.name: compared(ours, peer) for peer in peers}
@@ -278,6 +278,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="two cases, under seven minutes")
     parser.add_argument("--only", choices=DATA, help="run one case")
+    parser.add_argument(
+        "--peer", choices=PEERS, action="append", help="where not all fit into memory at once"
+    )
     parser.add_argument("--json", type=Path, help="write the figures to a file")
     parser.add_argument("--data", type=Path, help="folder with train.csv of banking77")
     parser.add_argument("--steps", type=int, help="timed steps of every program")
