@@ -12,6 +12,7 @@ console/            all a person sees in a terminal
   report.py           a report, and runs beside one another
   dry_run.py          a training that was only tried
 errors.py           what is refused on purpose, with exit codes
+shortage.py         memory or disk that runs out, as a sentence
 credentials.py      tokens and passwords: what they look like, and text without them
 example.py          Message, Example, EncodedExample: the unit of data
 artifacts.py        the folders of prepared datasets and runs: manifests, fingerprints
@@ -112,6 +113,8 @@ train/              PreparedDataset -> TrainingRun
   plan.py             what `auto` becomes on this machine, with reasons
   order.py            which examples in which step
   layout.py           what the micro-batches of an epoch run
+  attempt.py          what a step is about to run: written down before it, halved where too much
+  space.py            will the disk hold it: checkpoints and model
   loop.py             the loop: a generator of TrainingSteps
   loss.py             normalization over the global batch
   optimizer.py        parameter groups, AdamW, schedules

@@ -1,7 +1,6 @@
 """`python -m ftool`, also what torchrun starts: runs the verbs, turns errors into exit codes."""
 
 import contextlib
-import errno
 import io
 import os
 import signal
@@ -13,15 +12,12 @@ import typer
 
 from ftool.cli import app
 from ftool.credentials import WHERE, is_secret
-from ftool.errors import DeviceError, FtoolError, RecipeError, RunError
+from ftool.errors import FtoolError, RecipeError
+from ftool.shortage import refusal_of
 
 INTERRUPTED = 130
 TERMINATED = 143
 BUG = 70
-NO_ROOM = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS}
-"""What the disk refuses: full, too large, or not to be written."""
-IN_THE_WAY = {errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENAMETOOLONG, errno.ELOOP}
-"""A file where a folder is needed, a link in a circle, and the like."""
 SPINS = "20000"
 """How long OpenMP threads spin for one another; the default starves on a machine that is shared."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
@@ -37,18 +33,9 @@ def _usage_error(error: typer.TyperException) -> RecipeError:
 def _refuse(error: FtoolError) -> int:
     from ftool.console import show_error
 
-    show_error(error)
+    with contextlib.suppress(OSError):  # stderr may lie on the disk that is full
+        show_error(error)
     return error.exit_code
-
-
-def _of_the_disk(error: OSError) -> FtoolError | None:
-    """Say what the disk refuses; None where it is not the disk."""
-    what = f"{error.filename or 'a file'}: {error.strerror}"
-    if error.errno in NO_ROOM:
-        return DeviceError(what, hint="make room, or work in a folder that can be written")
-    if error.errno in IN_THE_WAY and error.filename:
-        return RunError(what, hint="something else stands there; move it away")
-    return None
 
 
 def _interrupted() -> int:
@@ -86,10 +73,8 @@ def run(words: list[str]) -> int:
         return _interrupted()
     except BrokenPipeError:
         return _broken_pipe()
-    except OSError as error:
-        return _refuse(translated) if (translated := _of_the_disk(error)) else _bug()
-    except Exception:
-        return _bug()
+    except Exception as error:
+        return _refuse(told) if (told := refusal_of(error)) else _bug()
     return _interrupted() if code == INTERRUPTED else int(code)
 
 

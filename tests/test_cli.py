@@ -82,6 +82,9 @@ class Stages:
             largest_examples=2,
             largest_tokens=50,
             measured_memory_gib=1.0,
+            disk_gib=0.1,
+            free_disk_gib=9.0,
+            global_batch_size=8,
             activation_checkpointing=False,
             **numbers,
             **counts,
@@ -573,7 +576,9 @@ def test_what_the_disk_refuses_is_a_sentence(
 ) -> None:
     stages.error = OSError(number, os.strerror(number), "data")
     assert run(["prepare"]) == code
-    assert f"error: data: {os.strerror(number)}\nhint: " in capsys.readouterr().err
+    err = capsys.readouterr().err
+    assert f"error: data: {os.strerror(number)}" in err and "\nhint: " in err
+    assert ("the disk takes no more" in err) == (number == errno.ENOSPC)
 
 
 def test_a_closed_standard_output_is_no_bug(tmp_path: Path) -> None:

@@ -40,7 +40,10 @@ def _rows(tried: "DryRun") -> dict[str, str]:
         "checkpointing": "activations are computed twice"
         if tried.activation_checkpointing
         else "off, activations are kept",
-        "steps": f"{tried.steps:,}, {tried.steps_per_epoch:,} an epoch",
+        "disk": f"{tried.disk_gib:.2g} GiB of checkpoints and model at most;"
+        f" {tried.free_disk_gib:,.1f} are free",
+        "steps": f"{tried.steps:,} of {count_of(tried.global_batch_size, 'example')},"
+        f" {tried.steps_per_epoch:,} an epoch",
         "time": f"{duration(tried.seconds)}, {tried.seconds_per_step:.3g} s a step; without"
         " validation",
         "speed": f"{tried.tokens_per_second:,.0f} tokens/s",

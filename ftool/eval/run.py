@@ -47,8 +47,12 @@ from ftool.model.adapter import load_run_model
 from ftool.model.encode import make_encoder
 from ftool.model.load import LoadedModel, choose_device, load_base_model
 from ftool.recipe.schema import Data, Model, Recipe, Source
+from ftool.shortage import shortages_told
+
+MEMORY_HINT = "what is predicted stays; close other programs, then run the same command again"
 
 
+@shortages_told(memory_hint=MEMORY_HINT)
 def evaluate(
     subject: TrainingRun | str,
     *,
@@ -80,6 +84,7 @@ def evaluate(
         RunError: the run's data or base model has changed since, its model is damaged, or another
             process works in its folder.
         DataError: there is no such split.
+        DeviceError: memory or disk is not enough.
     """
     run = subject if isinstance(subject, TrainingRun) else None
     recipe = recipe or (run.recipe() if run else None)

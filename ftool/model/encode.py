@@ -16,6 +16,8 @@ from ftool.model.template import ChatTemplate, Shapes, Turn
 EXAMPLES_AT_ONCE = 1024
 """So many that the tokenizer keeps all processors busy, so few that their texts need no room."""
 
+HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
+
 _Part = tuple[str, list[str]]
 """A piece of a conversation, and how it begins up to every seam that falls into it."""
 
@@ -302,9 +304,21 @@ def _cut_last_user(example: Example, encoder: Encoder, excess: int) -> Example |
     for index in reversed(range(len(messages))):
         if messages[index].role == "user":
             ids = encoder._ids(messages[index].content)
-            if len(ids) <= 1:
+            text = _beginning(encoder, ids, max(1, len(ids) - excess))
+            if not text:
                 return None
-            text = encoder.tokenizer.decode(ids[: max(1, len(ids) - excess)])
             messages[index] = replace(messages[index], content=text)
             return replace(example, messages=tuple(messages))
     return None
+
+
+def _beginning(encoder: Encoder, ids: list[int], count: int) -> str:
+    """Return the text of at most `count` first tokens that has fewer than all; "" where none has.
+
+    Half a character becomes a mark that may take as many tokens as the whole, so it goes.
+    """
+    for end in range(min(count, len(ids) - 1), 0, -1):
+        text = str(encoder.tokenizer.decode(ids[:end])).rstrip(HALF_CHARACTER)
+        if len(encoder._ids(text)) < len(ids):
+            return text
+    return ""

@@ -10,6 +10,7 @@ from ftool.example import EncodedExample
 from ftool.model.attention import IMPLEMENTATION, use_rows
 from ftool.model.batch import Batch, make_batch, make_row
 from ftool.model.loss import cross_entropy, losses_of_head
+from ftool.shortage import is_out_of_memory
 
 PLAIN_TOKENS = 512
 """Learned tokens up to which all their logits are held at once."""
@@ -91,7 +92,9 @@ def enable_rows(model: Any, examples: Sequence[EncodedExample]) -> bool:
         use_rows(inner)
         found = token_losses(model, make_row(tried).to(model.device))
         is_equal = torch.allclose(found, plain, rtol=tolerance, atol=tolerance)
-    except (RuntimeError, ValueError, TypeError):
+    except (RuntimeError, ValueError, TypeError) as error:
+        if is_out_of_memory(error):
+            raise
         is_equal = False
     model.train(training)
     if not is_equal:

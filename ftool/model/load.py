@@ -18,6 +18,7 @@ from ftool.model.foreign import check_folder, check_settings
 from ftool.model.place import cache_folder, local_folder
 from ftool.model.template_probe import check_template
 from ftool.recipe.schema import Model
+from ftool.shortage import is_shortage
 
 SAFE = {"trust_remote_code": False}
 """What every model, config and tokenizer is loaded with: None would ask in the terminal."""
@@ -257,6 +258,8 @@ def _in_our_words(recipe: Model, path: Path | None) -> Iterator[str]:
             f" not installed ({_first_line(error)})"
         ) from error
     except (HfHubHTTPError, OSError) as error:
+        if is_shortage(error):
+            raise
         if path:
             raise RecipeError(
                 f"model.base: {recipe.base} cannot be loaded ({_first_line(error)})"
@@ -268,6 +271,8 @@ def _in_our_words(recipe: Model, path: Path | None) -> Iterator[str]:
             hint=f"check the name and the network, or use the embedded base {embedded.NAME}",
         ) from error
     except (ValueError, RuntimeError, SafetensorError) as error:
+        if is_shortage(error):
+            raise
         if "trust_remote_code" in str(error):
             raise RecipeError(
                 f"model.base: {recipe.base} brings its own code, and ftool runs no code of others",

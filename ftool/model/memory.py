@@ -22,8 +22,8 @@ ADAM_STATES = 2
 """AdamW keeps the mean of the gradients and that of their squares, as large as the weights."""
 LOGITS_HELD = 3
 """Tables [tokens, vocabulary] alive at once, in float32: log-probabilities and two gradients."""
-HOLES_RATIO = {"cpu": 1.75}
-"""What a heap takes for what lives a short time in it; 1.4 to 2.1 was measured with glibc.
+HOLES_RATIO = {"cpu": 1.25}
+"""What a heap takes for what lives a short time in it; 1.0 to 1.26 was measured with glibc.
 
 A block freed between two that stay does not hold the same size again, for aligning takes some
 bytes more. On a GPU PyTorch counts what it hands out.

@@ -15,6 +15,7 @@ from ftool.model.prefix import common_length
 from ftool.model.prompts import prompt_batches
 from ftool.model.search import NO_LABEL, Ranking, Search
 from ftool.model.trie import ROOT, LabelTrie, make_trie
+from ftool.shortage import is_out_of_memory
 
 BATCH_SIZE = 64
 BATCH_TOKENS = 4096
@@ -117,7 +118,9 @@ def ranking_method(
 def _holds(check: Callable[[], bool]) -> bool:
     try:
         return check()
-    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError):
+    except (RuntimeError, ValueError, TypeError, AttributeError, IndexError, KeyError) as error:
+        if is_out_of_memory(error):
+            raise
         return False
 
 

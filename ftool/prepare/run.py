@@ -39,12 +39,14 @@ from ftool.prepare.write import describe, folder
 from ftool.prepare.write.card import card
 from ftool.prepare.write.measure import count_labels, count_reasons, measure
 from ftool.prepare.write.report import write_report
+from ftool.shortage import shortages_told
 
 if TYPE_CHECKING:
     from ftool.recipe.schema import Data, Recipe
 
 BYTES_FOR_PROCESSES = 16 * 2**20
 """Raw data below this is done before other processes have started."""
+MEMORY_HINT = "what is done stays; one process takes least: --workers 1"
 LATER = {
     "data": {"name", "decontaminate", "max_rejected_ratio"},
     "source": {"path", "limit", "per_label"},
@@ -54,6 +56,7 @@ LATER = {
 """Settings that no shard depends on, so that shards outlive a change of them."""
 
 
+@shortages_told(memory_hint=MEMORY_HINT)
 def prepare(
     recipe: "Recipe",
     *,
@@ -86,6 +89,7 @@ def prepare(
             on, or the folder is not ftool's.
         HubError: a Hub data set cannot be loaded.
         RunError: another process prepares the same dataset, or a process of this one was ended.
+        DeviceError: memory or disk is not enough.
     """
     target = output / recipe.data_name
     if first is not None:

@@ -18,6 +18,7 @@ from ftool.model.forward import enable_rows, unwrapped
 from ftool.model.load import Device, LoadedModel, choose_device, load_base_model
 from ftool.model.memory import Memory, checkpoint_activations, estimate_memory
 from ftool.recipe.schema import Lora, Recipe
+from ftool.train.attempt import smaller
 from ftool.train.checkpoint import first_not_finite
 from ftool.train.layout import Layout, lay_out
 from ftool.train.optimizer import make_optimizer
@@ -91,9 +92,7 @@ def assemble(recipe: Recipe, dataset: PreparedDataset, *, on_note: OnNote) -> As
         shared_prefix=rows,
     )
     plan, layout = _share_where_it_pays(recipe, plan, examples)
-    largest = micro_batch(layout.largest, shared=plan.shared_prefix).to(device.device)
-    memory = estimate_memory(model, largest, dtype=device.dtype)
-    plan = fit_into_memory(plan, recipe.train, memory)
+    plan, layout, memory = _fitted(recipe, plan, layout, examples, model, device)
     for sentence in _decisions(recipe, plan, layout, memory):
         on_note(sentence)
     return Assembled(
@@ -176,6 +175,28 @@ def _share_where_it_pays(
         return plan, layout
     plan = replace(plan, shared_prefix=False)
     return plan, lay_out(examples, plan, size=size, seed=seed)
+
+
+def _fitted(
+    recipe: Recipe,
+    plan: Plan,
+    layout: Layout,
+    examples: Sequence[EncodedExample],
+    model: Any,
+    device: Device,
+) -> tuple[Plan, Layout, Memory | None]:
+    """Foresee the memory; where it is not enough and the recipe lets us, take less at a time."""
+    while True:
+        largest = micro_batch(layout.largest, shared=plan.shared_prefix).to(device.device)
+        memory = estimate_memory(model, largest, dtype=device.dtype)
+        fitted = fit_into_memory(plan, recipe.train, memory)
+        is_open = recipe.train.batch_size_per_device == "auto" and "memory" in fitted.reasons
+        less = smaller(plan, [layout.largest]) if is_open else None
+        if less is None:
+            return fitted, layout, memory
+        why = f"at most {less.micro_batch_tokens:,} tokens at a time, for the memory"
+        plan = replace(less, reasons={**less.reasons, "batch_size_per_device": why})
+        layout = lay_out(examples, plan, size=recipe.train.global_batch_size, seed=recipe.seed)
 
 
 def _decisions(recipe: Recipe, plan: Plan, layout: Layout, memory: Memory | None) -> list[str]:

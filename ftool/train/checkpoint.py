@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from ftool.artifacts import OnNote, fingerprint, ignore_note, read_json, write_json, write_text
 from ftool.errors import DeviceError, DivergedError, RunError
 from ftool.seal import damages, sealed_files, sync
+from ftool.shortage import first_line, free_gib, is_out_of_memory, is_out_of_room
 
 WEIGHTS, MOMENTS = "weights.safetensors", "optimizer.pt"
 PROGRESS, ORIGIN, SEAL = "progress.json", "origin.json", "seal.json"
@@ -83,9 +84,9 @@ def save_checkpoint(
         write_text(path / SEAL, _seal_text(sealed_files(path)))
     except (OSError, SafetensorError, RuntimeError) as error:
         shutil.rmtree(path, ignore_errors=True)
-        free = shutil.disk_usage(folder.parent).free / 2**30
+        why = "the disk takes no more" if is_out_of_room(error) else first_line(error)
         raise DeviceError(
-            f"{path} cannot be written ({error}); {free:.1f} GiB are free",
+            f"{path} cannot be written ({why}); {free_gib(folder):.1f} GiB are free",
             hint="make room and run the same command again",
         ) from error
     return path
@@ -175,6 +176,8 @@ def load_optimizer(path: Path, optimizer: Any) -> None:
     try:
         moments = torch.load(path / MOMENTS, weights_only=True, map_location="cpu")
     except (UnpicklingError, RuntimeError) as error:
+        if is_out_of_memory(error):
+            raise
         raise RunError(
             f"{path / MOMENTS} holds no state of an optimizer", hint="train again with --fresh"
         ) from error

@@ -8,6 +8,7 @@ from typing import Any
 
 from ftool.artifacts import OnNote, OnProgress, ignore_note, ignore_progress
 from ftool.recipe.schema import Recipe
+from ftool.shortage import free_gib, shortages_told
 from ftool.train.assemble import (
     Assembled,
     assemble,
@@ -15,9 +16,12 @@ from ftool.train.assemble import (
     open_dataset,
     prepare_to_train,
 )
+from ftool.train.attempt import Start
 from ftool.train.layout import run_tokens
 from ftool.train.loop import peak_memory_gib, training_steps
 from ftool.train.order import divided, global_batch
+from ftool.train.plan import HALVED, MEMORY_HINT
+from ftool.train.space import room_of
 
 TIMED_STEPS = 3
 
@@ -37,6 +41,7 @@ class DryRun:
     run_tokens: int  # padding included
     saved_ratio: float  # share of the prompt tokens that are not run again
     padding_ratio: float  # share of the tokens run
+    global_batch_size: int  # examples of a step
     steps: int
     steps_per_epoch: int
     seconds_per_step: float
@@ -48,6 +53,8 @@ class DryRun:
     measured_memory_gib: float
     available_memory_gib: float | None
     activation_checkpointing: bool
+    disk_gib: float  # checkpoints and model, at most at once
+    free_disk_gib: float
     plan: Mapping[str, Any]
 
     def as_dict(self) -> dict[str, Any]:
@@ -55,6 +62,7 @@ class DryRun:
         return asdict(self)
 
 
+@shortages_told(memory_hint=MEMORY_HINT)
 def dry_run(
     recipe: Recipe,
     *,
@@ -89,7 +97,13 @@ def dry_run(
     on_progress("try steps", 0, 1 + tries)
     for examples, plan in ((largest, once), (parts.examples, first)):
         steps = training_steps(
-            model, optimizer, examples, accelerator=accelerator, plan=plan, recipe=recipe
+            model,
+            optimizer,
+            examples,
+            accelerator=accelerator,
+            plan=plan,
+            recipe=recipe,
+            start=Start(on_plan=lambda plan: on_note(plan.reasons[HALVED])),
         )
         started = time.perf_counter()
         for _ in steps:
@@ -97,12 +111,16 @@ def dry_run(
             on_progress("try steps", len(seconds), 1 + tries)
             started = time.perf_counter()
     # The largest micro-batch comes first, so that it is not the timed ones that warm up.
-    return _result(parts, sum(seconds[1:]), tries, peak_memory_gib(accelerator.device))
+    peak_gib = peak_memory_gib(accelerator.device)
+    return _result(parts, sum(seconds[1:]), tries, peak_gib, free_gib(folder / "runs"))
 
 
-def _result(parts: Assembled, seconds: float, tries: int, peak_gib: float) -> DryRun:
+def _result(
+    parts: Assembled, seconds: float, tries: int, peak_gib: float, free_disk_gib: float
+) -> DryRun:
     plan, layout, memory = parts.plan, parts.layout, parts.memory
     per_step = seconds / _tokens(parts, tries) * layout.run / layout.steps
+    room = room_of(parts.model, parts.loaded.tokenizer, plan, parts.recipe.train)
     is_on = plan.activation_checkpointing
     expected = None if memory is None else memory.peak(checkpointing=is_on) / 2**30
     available = None if memory is None or memory.available is None else memory.available / 2**30
@@ -118,6 +136,7 @@ def _result(parts: Assembled, seconds: float, tries: int, peak_gib: float) -> Dr
         run_tokens=layout.run,
         saved_ratio=layout.saved_ratio,
         padding_ratio=layout.padding_ratio,
+        global_batch_size=parts.recipe.train.global_batch_size,
         steps=plan.total_steps,
         steps_per_epoch=plan.steps_per_epoch,
         seconds_per_step=per_step,
@@ -129,6 +148,8 @@ def _result(parts: Assembled, seconds: float, tries: int, peak_gib: float) -> Dr
         measured_memory_gib=peak_gib,
         available_memory_gib=available,
         activation_checkpointing=is_on,
+        disk_gib=room.bytes / 2**30,
+        free_disk_gib=free_disk_gib,
         plan=plan.as_dict(),
     )
 

@@ -11,13 +11,12 @@ from ftool.artifacts import (
     TrainingRun,
     is_ours,
     read_json,
-    write_json,
 )
 from ftool.errors import RunError
 from ftool.lock import LOCK, OWNER, locked
 from ftool.train.checkpoint import best_of, load_origin, newest_checkpoint
 from ftool.train.fingerprint import changes, refuse_other
-from ftool.train.plan import Plan
+from ftool.train.plan import HALVED, Plan
 
 RECIPE, PLAN, DIVERGED = "recipe.yaml", "plan.json", "diverged.json"
 CHECKPOINTS, MODEL = "checkpoints", "model"
@@ -100,19 +99,37 @@ def resumed_checkpoint(
     return newest
 
 
-def settle_plan(folder: Path, plan: Plan, checkpoint: Path | None) -> Plan:
-    """Return the plan as an interrupted run has to keep it, and write it down.
+def settle_plan(folder: Path, plan: Plan, checkpoint: Path | None, *, is_auto: bool) -> Plan:
+    """Return the plan as an interrupted run has to keep it.
 
-    Micro-batches may differ from those of the interrupted run: they change speed and memory.
+    Micro-batches that `auto` chose never become larger again, so that a resumed run learns the same
+    to the last bit; smaller ones change that, and speed and memory.
+
+    Args:
+        folder: of the run.
+        plan: what was found here and now.
+        checkpoint: to go on from.
+        is_auto: micro-batches are not the recipe's.
     """
-    if checkpoint is not None:
-        stored = load_origin(checkpoint)["plan"]
-        kept = {name: stored[name] for name in LEARNED}
-        # Where rows cannot be run here, plain batches learn the same.
-        shared = plan.shared_prefix and stored["shared_prefix"]
-        plan = replace(plan, **kept, shared_prefix=shared)
-    write_json(folder / PLAN, plan.as_dict())
-    return plan
+    before = _last_plan(folder) if is_auto else None
+    if before is not None and before.device == plan.device:
+        tokens = min(before.micro_batch_tokens, plan.micro_batch_tokens)
+        why = {name: before.reasons[name] for name in before.reasons if name == HALVED}
+        plan = replace(plan, micro_batch_tokens=tokens, reasons={**plan.reasons, **why})
+    if checkpoint is None:
+        return plan
+    stored = load_origin(checkpoint)["plan"]
+    kept = {name: stored[name] for name in LEARNED}
+    # Where rows cannot be run here, plain batches learn the same.
+    shared = plan.shared_prefix and stored["shared_prefix"]
+    return replace(plan, **kept, shared_prefix=shared)
+
+
+def _last_plan(folder: Path) -> Plan | None:
+    try:
+        return Plan(**read_json(folder / PLAN))
+    except (RunError, TypeError):
+        return None
 
 
 def tell_changes(checkpoint: Path, environment: Mapping[str, Any], on_note: OnNote) -> None:

@@ -16,6 +16,8 @@ from ftool.example import EncodedExample
 from ftool.model.batch import micro_batch
 from ftool.model.forward import token_losses
 from ftool.recipe.schema import Recipe
+from ftool.shortage import is_out_of_memory
+from ftool.train.attempt import ANEW, Start, halved
 from ftool.train.loss import normalized_loss
 from ftool.train.optimizer import learning_rate, set_learning_rate
 from ftool.train.order import divided, global_batch
@@ -30,12 +32,14 @@ def training_steps(
     accelerator: Any,
     plan: Plan,
     recipe: Recipe,
-    first_step: int = 0,
+    start: Start = ANEW,
 ) -> Iterator[TrainingStep]:
     """Update the model once per step and yield what the step did.
 
     Order, learning rate and dropout follow from the seed and the step alone, so a run that starts
-    at `first_step` with the weights and optimizer of that step goes on exactly as it would have.
+    behind some steps with the weights and optimizer of the last goes on exactly as it would have.
+
+    Where memory ran out, `auto` makes the step again, and all after it, of smaller micro-batches.
 
     Raises:
         DivergedError: a loss or gradient is not finite; the step and its examples are named.
@@ -43,22 +47,25 @@ def training_steps(
     """
     train, seed = recipe.train, recipe.seed
     lengths = [len(example.input_ids) for example in examples]
-    for step in range(first_step, plan.total_steps):
+    for step in range(start.steps_done, plan.total_steps):
         started = time.perf_counter()
         batch = global_batch(len(examples), train.global_batch_size, seed=seed, step=step)
-        micro = divided(batch, examples, plan)
-        torch.manual_seed(seed * 1_000_003 + step)
         model.train()
         rate = learning_rate(step, total_steps=plan.total_steps, train=train)
         set_learning_rate(optimizer, rate)
-        try:
-            loss = _accumulate(model, micro, plan=plan, accelerator=accelerator)
-        except torch.OutOfMemoryError as error:
-            raise DeviceError(
-                f"step {step + 1}: {accelerator.device} has too little memory for micro-batches of"
-                f" {max(map(len, micro))} examples",
-                hint=f"use train.batch_size_per_device={max(1, max(map(len, micro)) // 2)}",
-            ) from error
+        while True:
+            micro = divided(batch, examples, plan)
+            start.before_step(step + 1, max(map(len, micro)))
+            torch.manual_seed(seed * 1_000_003 + step)
+            try:
+                loss = _accumulate(model, micro, plan=plan, accelerator=accelerator)
+                break
+            except (MemoryError, RuntimeError) as error:
+                plan = _smaller(plan, micro, error, step, recipe=recipe, accelerator=accelerator)
+            # Here the error is gone, and with it the activations that it held.
+            optimizer.zero_grad(set_to_none=True)
+            torch.cuda.empty_cache()
+            start.on_plan(plan)
         grad_norm = float(
             accelerator.clip_grad_norm_(model.parameters(), train.max_grad_norm or math.inf)
         )
@@ -77,6 +84,32 @@ def training_steps(
             tokens_per_second=tokens / (time.perf_counter() - started),
             peak_memory_gib=peak_memory_gib(accelerator.device),
         )
+
+
+def _smaller(
+    plan: Plan,
+    micro: Sequence[Sequence[EncodedExample]],
+    error: Exception,
+    step: int,
+    *,
+    recipe: Recipe,
+    accelerator: Any,
+) -> Plan:
+    """Return a plan of smaller micro-batches, or refuse where it is not ours to choose them."""
+    if not is_out_of_memory(error):
+        raise error
+    is_auto = recipe.train.batch_size_per_device == "auto"
+    # Other processes would wait for this one in the middle of a step.
+    if is_auto and accelerator.num_processes == 1 and (less := halved(plan, micro, step=step + 1)):
+        return less
+    size = max(map(len, micro))
+    options = [] if size == 1 else [f"use train.batch_size_per_device={size // 2}"]
+    options += [] if plan.activation_checkpointing else ["use train.activation_checkpointing=on"]
+    raise DeviceError(
+        f"step {step + 1}: {accelerator.device} has too little memory for micro-batches of"
+        f" {size} example{'s' * (size > 1)}",
+        hint=" or ".join([*options, "lower train.max_length"]),
+    ) from error
 
 
 def _accumulate(

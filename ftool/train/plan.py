@@ -12,6 +12,11 @@ from ftool.recipe.schema import Train
 MICRO_BATCH_TOKENS = {"cpu": 2048}
 """Tokens of a micro-batch: on a CPU more gain nothing and only take memory."""
 GPU_MICRO_BATCH_TOKENS = 8192
+MEMORY_HINT = (
+    "use train.batch_size_per_device=1, train.activation_checkpointing=on or a smaller model.base"
+)
+HALVED = "micro_batch_tokens"
+"""The reason that a plan has where micro-batches became smaller for lack of memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +114,9 @@ def fit_into_memory(plan: Plan, train: Train, memory: Memory | None) -> Plan:
     )
     reasons = {**plan.reasons, "activation_checkpointing": _why_checkpointed(wanted, memory)}
     if memory is not None and not memory.fits(checkpointing=is_on):
-        reasons["memory"] = "it may not fit; lower train.batch_size_per_device"
+        is_auto = train.batch_size_per_device == "auto"
+        lower = "train.max_length" if is_auto else "train.batch_size_per_device"
+        reasons["memory"] = f"it may not fit; lower {lower} or use a smaller model.base"
     return replace(
         plan,
         activation_checkpointing=is_on,

@@ -29,6 +29,7 @@ from ftool.model.adapter import save_model
 from ftool.recipe.file import dump_recipe
 from ftool.recipe.schema import NAME_PATTERN, Recipe
 from ftool.seal import sealed_files
+from ftool.shortage import shortages_told
 from ftool.train.assemble import (
     Assembled,
     assemble,
@@ -36,6 +37,7 @@ from ftool.train.assemble import (
     open_dataset,
     prepare_to_train,
 )
+from ftool.train.attempt import ATTEMPT, Death, Start, halved, last_death, written_down
 from ftool.train.checkpoint import (
     Progress,
     checkpoint_of,
@@ -51,6 +53,7 @@ from ftool.train.folder import (
     CHECKPOINTS,
     DIVERGED,
     MODEL,
+    PLAN,
     RECIPE,
     claim_run,
     finished_run,
@@ -59,7 +62,9 @@ from ftool.train.folder import (
     tell_changes,
 )
 from ftool.train.loop import training_steps
-from ftool.train.order import global_batch
+from ftool.train.order import divided, global_batch
+from ftool.train.plan import HALVED, MEMORY_HINT, Plan
+from ftool.train.space import refuse_little_room, room_of
 from ftool.train.tracking import StepLog, check_trackers
 from ftool.train.validate import make_validator
 
@@ -96,6 +101,7 @@ def ignore_step(step: TrainingStep, total_steps: int) -> None:
     """Take no note."""
 
 
+@shortages_told(memory_hint=MEMORY_HINT)
 def train(
     recipe: Recipe,
     *,
@@ -123,6 +129,7 @@ def train(
         DataError: the prepared dataset is missing, stale or empty, or nothing in it can be learned.
         RunError: the run folder is another run's or not ftool's; training diverged.
         RecipeError: a setting does not fit the model, or a tracker is not installed.
+        DeviceError: memory or disk is not enough.
     """
     check_trackers(recipe.train.tracking)
     if run is not None and not re.fullmatch(NAME_PATTERN, run):
@@ -135,8 +142,7 @@ def train(
     claim_run(folder, fresh=fresh, on_note=on_note)
     with locked(folder):
         identity = recipe_identity(recipe, dataset)
-        finished = finished_run(folder, identity, on_note=on_note)
-        if finished:
+        if finished := finished_run(folder, identity, on_note=on_note):
             on_note(f"{folder} is finished already; --fresh trains again")
             return finished
         started = time.monotonic()
@@ -176,7 +182,15 @@ def _settled(
     parts: Assembled, folder: Path, checkpoint: Path | None, watchers: Watchers
 ) -> Assembled:
     """Write the plan down, or take that of an interrupted run; choose what is validated."""
-    plan = settle_plan(folder, parts.plan, checkpoint)
+    is_auto = parts.recipe.train.batch_size_per_device == "auto"
+    plan = settle_plan(folder, parts.plan, checkpoint, is_auto=is_auto)
+    if death := last_death(folder):
+        watchers.on_note(death.sentence(is_auto=is_auto))
+        plan = _after_death(parts, plan, death) if is_auto else plan
+    if HALVED in plan.reasons:
+        watchers.on_note(plan.reasons[HALVED])
+    write_json(folder / PLAN, plan.as_dict())
+    (folder / ATTEMPT).unlink(missing_ok=True)
     validator = make_validator(
         parts.recipe,
         parts.dataset,
@@ -187,6 +201,15 @@ def _settled(
     )
     parts.dataset.refuse_damage()
     return replace(parts, plan=plan, validator=validator)
+
+
+def _after_death(parts: Assembled, plan: Plan, death: Death) -> Plan:
+    """Return smaller micro-batches where those of a step took too much memory."""
+    if not death.for_memory:
+        return plan
+    size, seed = parts.recipe.train.global_batch_size, parts.recipe.seed
+    batch = global_batch(len(parts.examples), size, seed=seed, step=death.step - 1)
+    return halved(plan, divided(batch, parts.examples, plan), step=death.step) or plan
 
 
 def _run(
@@ -202,9 +225,19 @@ def _run(
     model, optimizer = prepare_to_train(parts, accelerator)
     progress = _resume(checkpoint, model, optimizer, watchers.on_note)
     checkpoints = folder / CHECKPOINTS
-    with StepLog(
-        folder / "steps.jsonl", keep_bytes=progress.log_bytes, accelerator=accelerator
-    ) as log:
+    room = room_of(parts.model, parts.loaded.tokenizer, parts.plan, recipe.train)
+    refuse_little_room(folder, room, recipe.train)
+
+    def settle(plan: Plan) -> None:
+        watchers.on_note(plan.reasons[HALVED])
+        write_json(folder / PLAN, plan.as_dict())
+
+    with (
+        written_down(folder) as before_step,
+        StepLog(
+            folder / "steps.jsonl", keep_bytes=progress.log_bytes, accelerator=accelerator
+        ) as log,
+    ):
         log.start_trackers(recipe, folder.name)
         steps = training_steps(
             model,
@@ -213,7 +246,7 @@ def _run(
             accelerator=accelerator,
             plan=parts.plan,
             recipe=recipe,
-            first_step=progress.step,
+            start=Start(progress.step, before_step, settle),
         )
         origin = {
             "identity": identity,

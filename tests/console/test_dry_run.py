@@ -17,6 +17,7 @@ TRIED = DryRun(
     run_tokens=201_000,
     saved_ratio=0.694,
     padding_ratio=0.0123,
+    global_batch_size=16,
     steps=1878,
     steps_per_epoch=626,
     seconds_per_step=4.321,
@@ -28,6 +29,8 @@ TRIED = DryRun(
     measured_memory_gib=2.71,
     available_memory_gib=20.64,
     activation_checkpointing=False,
+    disk_gib=0.0712,
+    free_disk_gib=49.04,
     plan={},
 )
 
@@ -50,7 +53,8 @@ def test_a_dry_run_says_what_a_training_will_take(capsys: pytest.CaptureFixture[
         "largest micro-batch 16 examples, 1,024 tokens; a step of it was run",
         "memory 2.7 GiB measured, 2.5 foreseen; 20.6 are free",
         "checkpointing off, activations are kept",
-        "steps 1,878, 626 an epoch",
+        "disk 0.071 GiB of checkpoints and model at most; 49.0 are free",
+        "steps 1,878 of 16 examples, 626 an epoch",
         "time 2 h 15 min, 4.32 s a step; without validation",
         "speed 705 tokens/s",
     ]

@@ -183,6 +183,19 @@ def test_a_completion_is_never_cut():
     assert shortened.completion == example.completion
 
 
+@pytest.mark.parametrize("words", ["a🙂", "🙂🙂", "éé🙂", "a\ufffd\ufffd", "refund " * 9])
+def test_trimming_ends_where_a_cut_goes_through_a_character(words):
+    encoder = make_encoder(tiny_tokenizer())
+    example = Example("a", messages=(Message("user", words), Message("assistant", "refund")))
+    whole, lengths = len(encoder.example(example).input_ids), set()
+    for most in range(8, whole + 1):
+        shorter = trim_prompt(example, encoder, max_length=most)
+        lengths.add(len(encoder.example(shorter).input_ids))
+        (user, answer) = shorter.messages
+        assert answer.content == "refund" and words.startswith(user.content) and user.content
+    assert max(lengths) == whole and len(lengths) > 1
+
+
 def test_an_empty_completion_still_learns_to_stop():
     encoder = make_encoder(tiny_tokenizer())
     example = Example("a", messages=(Message("user", "x"), Message("assistant", "")))

@@ -54,11 +54,35 @@ def test_activations_are_computed_twice_where_they_would_not_fit(project, monkey
     assert layers_that_compute_twice(model)
     off, notes = parts_of(project, "train.activation_checkpointing=off")
     assert not off.plan.activation_checkpointing
-    assert notes[-1] == "it may not fit; lower train.batch_size_per_device"
+    assert notes[-1] == "it may not fit; lower train.max_length or use a smaller model.base"
+    assert len(off.layout.largest) == 1
 
 
 def tight(held):
     return memory.Memory(0, 10, 1, 2, 90, 9, 5, 1.0, available=100)
+
+
+def test_auto_takes_as_much_at_a_time_as_fits(project, monkeypatch):
+    fits = 2**30
+
+    def estimate(model, batch, **_):
+        return memory.Memory(0, 0, 0, 0, batch.input_ids.numel(), 0, 0, 1.0, int(1.2 * fits) + 1)
+
+    monkeypatch.setattr(module, "estimate_memory", estimate)
+    off = "train.activation_checkpointing=off"
+    plain, _ = parts_of(project, off, "train.batch_size_per_device=8")
+    assert "memory" not in plain.plan.reasons
+    fits = plain.memory.activations - 1
+    explicit, _ = parts_of(project, off, "train.batch_size_per_device=8")
+    assert explicit.layout == plain.layout and "memory" in explicit.plan.reasons
+    parts, notes = parts_of(project, off)
+    assert parts.memory.activations <= fits and "memory" not in parts.plan.reasons
+    assert parts.plan.batch_size_per_device == 8 and len(parts.layout.largest) > 1
+    said = f"at most {parts.plan.micro_batch_tokens} tokens at a time, for the memory"
+    assert parts.plan.reasons["batch_size_per_device"] == said
+    assert any(f"({said})" in note for note in notes)
+    ids = {example.id for example in plain.examples}
+    assert {example.id for example in parts.examples} == ids
 
 
 def test_the_recipe_may_ask_for_it(project):

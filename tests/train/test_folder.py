@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 from folders import run_manifest
 
@@ -11,7 +13,7 @@ from ftool.train.folder import (
     settle_plan,
     tell_changes,
 )
-from ftool.train.plan import Plan
+from ftool.train.plan import HALVED, Plan
 
 PLAN = Plan("cpu", "float32", 64, 8, 999, True, 3, 9, None, 100, {})
 IDENTITY = {"seed": 17, "train.learning_rate": 0.01, "dataset": "d" * 64}
@@ -100,16 +102,31 @@ def test_a_broken_manifest_is_written_again_and_a_foreign_one_is_not(tmp_path):
 
 
 def test_a_resumed_run_keeps_what_is_learned_and_takes_what_is_speed(tmp_path):
-    assert settle_plan(tmp_path, PLAN, None) == PLAN
+    assert settle_plan(tmp_path, PLAN, None, is_auto=True) == PLAN
     path = write_checkpoint(tmp_path, 2)
     other = Plan("cuda", "float32", 32, 2, 99, True, 4, 5, 1, 7, {}, True)
-    settled = settle_plan(tmp_path, other, path)
+    settled = settle_plan(tmp_path, other, path, is_auto=True)
     assert settled == Plan("cuda", "float32", 64, 2, 99, True, 3, 9, None, 7, {}, True)
-    assert (tmp_path / "plan.json").read_text().count('"total_steps": 9') == 1
     without = Plan("cpu", "float32", 64, 8, 999, False, 3, 9, None, 100, {})
-    assert settle_plan(tmp_path, without, path).shared_prefix is False
+    assert settle_plan(tmp_path, without, path, is_auto=True).shared_prefix is False
     plain = write_checkpoint(tmp_path, 3, plan=without)
-    assert settle_plan(tmp_path, PLAN, plain).shared_prefix is False
+    assert settle_plan(tmp_path, PLAN, plain, is_auto=True).shared_prefix is False
+
+
+def test_micro_batches_that_became_smaller_stay_so_unless_the_recipe_says_a_size(tmp_path):
+    less = replace(PLAN, micro_batch_tokens=9, reasons={HALVED: "memory was not enough"})
+    write_json(tmp_path / "plan.json", less.as_dict())
+    assert settle_plan(tmp_path, PLAN, None, is_auto=True) == less
+    assert settle_plan(tmp_path, PLAN, None, is_auto=False) == PLAN
+    elsewhere = replace(PLAN, device="cuda")
+    assert settle_plan(tmp_path, elsewhere, None, is_auto=True) == elsewhere
+    write_json(tmp_path / "plan.json", PLAN.as_dict())
+    assert settle_plan(tmp_path, PLAN, None, is_auto=True) == PLAN
+    larger = replace(PLAN, micro_batch_tokens=9_999)
+    assert settle_plan(tmp_path, larger, None, is_auto=True) == PLAN
+    assert settle_plan(tmp_path, larger, None, is_auto=False) == larger
+    (tmp_path / "plan.json").write_text("{")
+    assert settle_plan(tmp_path, PLAN, None, is_auto=True) == PLAN
 
 
 def test_other_versions_and_threads_are_told(tmp_path):

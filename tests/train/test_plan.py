@@ -73,7 +73,11 @@ def test_activations_are_computed_twice_only_where_they_would_not_fit():
         "16.0 GiB may not fit into the 16.0 GiB that are free"
     )
     assert "memory" not in made.reasons
-    assert "lower train.batch_size" in fitted(replace(NEED, available=8 * GIB)).reasons["memory"]
+    little = replace(NEED, available=8 * GIB)
+    assert fitted(little).reasons["memory"].startswith("it may not fit; lower train.max_length or")
+    explicit = Train(batch_size_per_device=4)
+    found = fit_into_memory(plan(explicit, [9] * 64), explicit, little)
+    assert "lower train.batch_size_per_device or" in found.reasons["memory"]
 
 
 def test_the_recipe_decides_about_checkpointing_if_it_wants():

@@ -24,6 +24,7 @@ from ftool.prepare.read.encoding import (
 )
 from ftool.prepare.read.json_text import holds_lines, read_json, read_json_lines
 from ftool.prepare.read.rows import Row
+from ftool.shortage import is_shortage
 
 if TYPE_CHECKING:
     from ftool.recipe.schema import Source
@@ -207,6 +208,8 @@ def _load_hub(source: "Source") -> Any:
     try:
         return datasets.load_dataset(source.path.removeprefix(HUB), split=source.hub_split)
     except Exception as error:  # the Hub client raises many unrelated kinds
+        if is_shortage(error):
+            raise
         first = (str(error) or type(error).__name__).splitlines()[0]
         offline = datasets.config.HF_HUB_OFFLINE or isinstance(error, ConnectionError)
         why = "the Hub cannot be reached (offline)" if offline else "it cannot be loaded"

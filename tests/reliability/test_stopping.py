@@ -1,0 +1,194 @@
+"""A model learns to stop: what is learned, what is asked, and what a fresh process loads."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from chat_families import FAMILIES, family_tokenizer
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from reliability.harness import METHODS, TESTS, copied, run_task, training
+
+from ftool.artifacts import PreparedDataset, TrainingRun
+from ftool.errors import DataError
+from ftool.example import NOT_LEARNED, Example, Message
+from ftool.model.adapter import load_run_model
+from ftool.model.encode import encode_examples, make_encoder
+from ftool.model.generate import generate_texts
+from ftool.model.load import load_tokenizer
+from ftool.recipe.file import load_recipe
+from ftool.recipe.schema import Model
+
+WORDS = ("refund", " ", "\n", "é", "🙂", "<|im_end|>", "</s>", "<end_of_turn>", "<|eot_id|>", "{0}")
+CONTENTS = st.lists(st.sampled_from(WORDS) | st.text(max_size=4), min_size=1, max_size=5).map(
+    lambda parts: "a" + "".join(parts)
+)
+
+
+def chat(*contents, system=""):
+    turns = [Message(("user", "assistant")[n % 2], text) for n, text in enumerate(contents)]
+    return Example("a", messages=(*([Message("system", system)] if system else []), *turns))
+
+
+chats = st.lists(CONTENTS, min_size=2, max_size=6).filter(lambda t: len(t) % 2 == 0)
+
+
+def encoded_as(family, example):
+    """Return encoder and encoded example, or None where the template refuses the conversation."""
+    encoder = make_encoder(family_tokenizer(family))
+    try:
+        return encoder, encoder.example(example)
+    except DataError:
+        return encoder, None
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=50, deadline=None)
+@given(contents=chats)
+def test_one_start_token_and_every_answer_ends(family, contents):
+    encoder, encoded = encoded_as(family, chat(*contents))
+    if encoded is None:
+        return
+    ids, labels = encoded.input_ids, encoded.labels
+    start = encoder.tokenizer.bos_token_id
+    wanted = encoder.bos_id is not None or "bos_token" in encoder.tokenizer.chat_template
+    if start is not None and encoder.tokenizer.bos_token not in "".join(contents):
+        assert list(ids).count(start) == wanted
+        assert not wanted or (ids[0] == start and labels[0] == NOT_LEARNED)
+    # Every stretch that is learned is an answer, and its end token is learned behind it.
+    ends = [
+        place
+        for place, label in enumerate(labels)
+        if label != NOT_LEARNED and (*labels, NOT_LEARNED)[place + 1] == NOT_LEARNED
+    ]
+    assert len(ends) == len(contents) // 2
+    assert all(ids[place] == encoder.end_of_turn_id for place in ends)
+    assert all(label in (NOT_LEARNED, token) for token, label in zip(ids, labels, strict=True))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=50, deadline=None)
+@given(contents=chats)
+def test_a_prompt_is_the_beginning_that_was_trained(family, contents):
+    example = chat(*contents)
+    encoder, encoded = encoded_as(family, example)
+    if encoded is None:
+        return
+    prompt = encoder.prompt(example)
+    assert list(encoded.input_ids[: len(prompt)]) == prompt
+    assert encoded.labels[len(prompt) :] == encoded.input_ids[len(prompt) :]
+    assert list(encoded.input_ids[len(prompt) :]) == encoder.completion(example, contents[-1])
+
+
+def eval_asking(notes, *, project, mode):
+    """Score a run on what it learned, and tell every prompt that the model is given."""
+    from ftool.eval import scorer
+    from ftool.eval.run import evaluate
+
+    os.chdir(project)
+    name = {"rank": "ranked_batches", "generate": "generated_batches"}[mode]
+    made = getattr(scorer, name)
+
+    def asked(*arguments, **named):
+        prompts = next(one for one in arguments if isinstance(one, list))
+        notes.append(json.dumps(prompts))
+        return made(*arguments, **named)
+
+    setattr(scorer, name, asked)
+    run = TrainingRun.open(Path("runs/lora"))
+    recipe = load_recipe(Path("recipe.yaml"), [f"eval.mode={mode}", "eval.max_new_tokens=4"])
+    evaluate(run, recipe=recipe, split="train")
+
+
+@pytest.mark.parametrize("mode", ["rank", "generate"])
+def test_evaluation_asks_what_training_began_with(finished, tmp_path, mode):
+    project = copied(finished, tmp_path / "project")
+    outcome = run_task(eval_asking, project=project, mode=mode)
+    assert outcome.code == 0, outcome
+    encoder = make_encoder(load_tokenizer(Model(base=str(project / "base"))))
+    examples = PreparedDataset.open(project / "data/tiny").examples("train")
+    trained = [encoded.input_ids for encoded in encoder.many(examples)]
+    asked = json.loads(outcome.notes[0])
+    assert len(asked) == len(trained) > 20
+    for prompt, ids, example in zip(asked, trained, examples, strict=True):
+        assert (*prompt, *encoder.completion(example, example.completion)) == ids
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("overlong", ["reject", "trim_prompt"])
+@settings(max_examples=30, deadline=None)
+@given(contents=chats, max_length=st.integers(8, 80))
+def test_no_answer_and_no_end_is_cut(family, overlong, contents, max_length):
+    example = chat(*contents)
+    encoder, whole = encoded_as(family, example)
+    if whole is None:
+        return
+    answer = encoder.completion(example, contents[-1])
+    found = encode_examples([example], encoder, max_length=max_length, overlong=overlong)
+    assert len(found.examples) + len(found.overlong) == 1
+    for encoded in found.examples:
+        assert len(encoded.input_ids) <= max_length
+        assert list(encoded.labels[-len(answer) :]) == answer
+        assert answer[-1] == encoder.end_of_turn_id
+
+
+LOADED = """
+import json, sys
+from transformers import AutoModelForCausalLM, AutoTokenizer
+folder = sys.argv[1]
+tokenizer = AutoTokenizer.from_pretrained(folder)
+model = AutoModelForCausalLM.from_pretrained(folder)
+turns = [{"role": "system", "content": "Name the intent."}, {"role": "user", "content": "box?"}]
+text = tokenizer.apply_chat_template(turns, tokenize=False, add_generation_prompt=True)
+print(json.dumps({
+    "template": tokenizer.chat_template,
+    "ids": tokenizer(text, add_special_tokens=False)["input_ids"],
+    "stops": model.generation_config.eos_token_id,
+}))
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_fresh_process_loads_the_same_template_and_stops_where_was_learned(finished, method):
+    run = TrainingRun.open(finished / "runs" / method)
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(TESTS.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", LOADED, str(run.model_path)],
+        cwd=finished,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    loaded = json.loads(done.stdout)
+    base = load_tokenizer(Model(base=str(finished / "base")))
+    encoder = make_encoder(base)
+    example = chat("box?", "refund", system="Name the intent.")
+    assert loaded["template"] == base.chat_template
+    assert loaded["ids"] == encoder.prompt(example)
+    stops = loaded["stops"] if isinstance(loaded["stops"], list) else [loaded["stops"]]
+    assert encoder.end_of_turn_id in stops
+
+
+def test_what_was_memorized_is_said_again_and_ended(clean, tmp_path):
+    """The trained model gives every answer of its data, then its end token, and nothing more."""
+    project = copied(clean, tmp_path / "project")
+    words = ("train.max_steps=150", "train.validate=null", "train.learning_rate=3e-3")
+    assert training(project, "full", words=words).code == 0
+    loaded = load_run_model(TrainingRun.open(project / "runs/full"), dtype=torch.float32)
+    encoder = make_encoder(loaded.tokenizer)
+    examples = PreparedDataset.open(project / "data/tiny").examples("train")
+    prompts = [encoder.prompt(example) for example in examples]
+    said = generate_texts(
+        loaded.model.eval(),
+        loaded.tokenizer,
+        prompts,
+        end_id=encoder.end_of_turn_id,
+        max_new_tokens=30,
+    )
+    assert said == [example.completion for example in examples]
