@@ -3,15 +3,17 @@
 import hashlib
 import json
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from corpus import sentences
+from corpus import SUBJECTS, VERBS, sentences
 from ours import UNTOUCHED
 from rivals import home
-from train_data import INSTRUCTIONS_BEFORE_LABELS, SEED, chat, messages, write_rows
+from train_data import INSTRUCTIONS_BEFORE_LABELS, LABELS, SEED, chat, messages, write_rows
 
+from ftool.artifacts import MANIFEST, TrainingRun
 from ftool.model.adapter import save_merged
 from ftool.prepare.run import prepare
 from ftool.recipe.schema import Recipe
@@ -44,13 +46,25 @@ class Missing(Exception):
 
 def intents(folder: Path | None, model: Path | None, system: str, count: int) -> Asked:
     """Return messages of banking77, or invented ones, with 77 labels to choose from."""
-    found = messages(folder)
+    found = messages(folder) if folder else invented()
     labels = sorted({label for _, label in found})
     learned, asked = found[:TRAINED], found[TRAINED : TRAINED + count]
     if folder is not None and (folder / "test.csv").is_file():
         asked = messages_of(folder / "test.csv")[:count]
-    path = model or tuned("intents", [chat(SYSTEM, text, label) for text, label in learned])
-    return asked_case(path, system, labels, asked, ended=True)
+    if model is None:
+        model = tuned("intents", [chat(SYSTEM, text, label) for text, label in learned])
+    return asked_case(weights_of(model), system, labels, asked, ended=True)
+
+
+def invented() -> list[tuple[str, str]]:
+    """Return sentences named by their subject and verb, those of the 77 most frequent names."""
+    found = []
+    for text in sentences(None):
+        subject = next(one for one in SUBJECTS if f" {one} " in text)
+        verb = next(one for one in VERBS if f" {subject} {one} " in text)
+        found.append((text, f"{subject} {verb}".replace(" ", "_")))
+    names = dict(Counter(name for _, name in found).most_common(LABELS))
+    return [(text, name) for text, name in found if name in names]
 
 
 def with_short_system(folder: Path | None, model: Path | None, count: int) -> Asked:
@@ -60,7 +74,7 @@ def with_short_system(folder: Path | None, model: Path | None, count: int) -> As
 
 def with_all_labels(folder: Path | None, model: Path | None, count: int) -> Asked:
     """Return the messages with all labels in the system message, about 450 tokens."""
-    labels = sorted({label for _, label in messages(folder)})
+    labels = sorted({label for _, label in (messages(folder) if folder else invented())})
     return intents(folder, model, INSTRUCTIONS_BEFORE_LABELS + " ".join(labels), count)
 
 
@@ -81,9 +95,10 @@ def queues(folder: Path | None, model: Path | None, count: int) -> Asked:
 
 def few_queues(folder: Path | None, model: Path | None, count: int) -> Asked:
     """Return messages for four queues whose names are single tokens."""
-    made = queues(folder, model, count)
+    made = queues(folder, model, 4 * count)
     names = [name for name in made["labels"] if " " not in name]
-    return made | {"labels": names, "rows": [row for row in made["rows"] if row[1] in names]}
+    rows = [row for row in made["rows"] if row[1] in names]
+    return made | {"labels": names, "rows": rows[:count]}
 
 
 def letters(folder: Path | None, model: Path | None, count: int) -> Asked:
@@ -127,6 +142,21 @@ def messages_of(file: Path) -> list[tuple[str, str]]:
     return random.Random(SEED).sample(found, len(found))
 
 
+def weights_of(model: Path) -> Path:
+    """Return a model's folder; a run is merged once and kept."""
+    if not (model / MANIFEST).is_file():
+        return model
+    run = TrainingRun.open(model)
+    merged = home() / f"eval-run-{run.manifest()['fingerprint'][:12]}"
+    return _merged(run, merged) if not merged.is_dir() else merged
+
+
+def _merged(run: TrainingRun, folder: Path) -> Path:
+    partial = folder.with_name(f"{folder.name}-merging")
+    save_merged(run, partial)
+    return partial.rename(folder)
+
+
 def tuned(name: str, rows: list[list[dict[str, str]]]) -> Path:
     """Return a model that ftool tuned on conversations, merged; it is trained once and kept."""
     stated = hashlib.sha256(json.dumps([name, EPOCHS[name], rows]).encode()).hexdigest()[:12]
@@ -152,10 +182,7 @@ def tuned(name: str, rows: list[list[dict[str, str]]]) -> Path:
         }
     )
     prepare(recipe, output=folder / "data")
-    partial = folder / "merging"
-    save_merged(train(recipe, folder=folder), partial)
-    partial.rename(merged)
-    return merged
+    return _merged(train(recipe, folder=folder), merged)
 
 
 CASES: dict[str, Callable[[Path | None, Path | None, int], Asked]] = {

@@ -1,6 +1,8 @@
 """ftool's scorer as a program that is stepped from outside.
 
-python eval_ours.py labels|loss|intervals FOLDER    # reads job.json; writes ours.jsonl
+python eval_ours.py labels|loss|intervals|brute FOLDER    # reads job.json
+
+Writes ours.jsonl; brute.jsonl holds the likeliest labels of plain rows, with their lead in nats.
 """
 
 import json
@@ -8,7 +10,6 @@ import random
 import sys
 import time
 from collections.abc import Iterator
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from ftool.eval.scorer import Scorer
 from ftool.example import Example, Message
 from ftool.metrics import score_labels
 from ftool.model.encode import make_encoder
+from ftool.model.label_scores import scores_in_full
 from ftool.model.load import load_base_model
 from ftool.recipe.schema import Model
 
@@ -39,17 +41,34 @@ def examples_of(job: dict[str, Any]) -> list[Example]:
 
 def scored(job: dict[str, Any], mode: str) -> Iterator[list[Any]]:
     """Yield what the scorer found for each part of the rows: labels, or summed losses."""
-    loaded = load_base_model(Model(base=job["model"]), dtype=torch.float32)
-    encoder = make_encoder(loaded.tokenizer)
-    scorer = Scorer(loaded.model, encoder, mode, tuple(job["labels"]))
+    scorer = _scorer(job, mode)
     rows = examples_of(job)
     yield []
-    for start, end in pairwise(job["parts"]):
+    for start, end in job["parts"]["ours"]:
         found = scorer.predict(rows[start:end])
         if mode == "loss":
             yield [-(row.loss or 0.0) * row.learned_tokens for row in found]
         else:
             yield [row.predicted for row in found]
+
+
+def brute(job: dict[str, Any], mode: str) -> Iterator[list[Any]]:
+    """Yield the likeliest label of every row, each label run behind each whole prompt."""
+    scorer, rows = _scorer(job, mode), examples_of(job)
+    names = scorer.label_names
+    labels = [scorer.encoder.completion(rows[0], name) for name in names]
+    yield []
+    found = []
+    for row in rows:
+        scores = scores_in_full(scorer.model, scorer.encoder.prompt(row), labels)
+        (second, _), (first, best) = sorted((s, k) for k, (s, _) in enumerate(scores))[-2:]
+        found.append((names[best], first - second))
+    yield found
+
+
+def _scorer(job: dict[str, Any], mode: str) -> Scorer:
+    loaded = load_base_model(Model(base=job["model"]), dtype=torch.float32)
+    return Scorer(loaded.model, make_encoder(loaded.tokenizer), mode, tuple(job["labels"]))
 
 
 def intervals(job: dict[str, Any], _: str) -> Iterator[list[Any]]:
@@ -58,12 +77,17 @@ def intervals(job: dict[str, Any], _: str) -> Iterator[list[Any]]:
     expected = [answer for _, answer in job["rows"]]
     predicted = [label if dice.random() < 0.9 else dice.choice(labels) for label in expected]
     yield []
-    for _ in pairwise(job["parts"]):
+    for _ in job["parts"]["ours"]:
         score_labels(expected, predicted, labels, draws=DRAWS)
         yield []
 
 
-PROGRAMS = {"labels": (scored, "rank"), "loss": (scored, "loss"), "intervals": (intervals, "")}
+PROGRAMS = {
+    "labels": (scored, "rank"),
+    "brute": (brute, "rank"),
+    "loss": (scored, "loss"),
+    "intervals": (intervals, ""),
+}
 
 
 def main() -> None:
@@ -72,16 +96,18 @@ def main() -> None:
     name, folder = sys.argv[1], Path(sys.argv[2])
     job = json.loads((folder / "job.json").read_text(encoding="utf-8"))
     program, mode = PROGRAMS[name]
-    parts = program(job, mode)
-    next(parts)
-    with (folder / "ours.jsonl").open("w", encoding="utf-8") as out:
-        for start, end in pairwise(job["parts"]):
+    turns = [[0, len(job["rows"])]] if name == "brute" else job["parts"]["ours"]
+    found_parts = program(job, mode)
+    next(found_parts)
+    out = folder / ("brute.jsonl" if name == "brute" else "ours.jsonl")
+    with out.open("w", encoding="utf-8") as lines:
+        for start, end in turns:
             channel.wait()
             started = time.perf_counter()
-            found = next(parts)
+            found = next(found_parts)
             seconds = time.perf_counter() - started
-            out.write(json.dumps(found) + "\n")
-            out.flush()
+            lines.write(json.dumps([start, found]) + "\n")
+            lines.flush()
             channel.report(seconds, examples=end - start)
     channel.wait()
 

@@ -11,11 +11,9 @@ import os
 import random
 import sys
 import time
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from lm_eval.evaluator import simple_evaluate
 from lm_eval.models.huggingface import HFLM
@@ -101,7 +99,7 @@ def likelihoods(job: dict[str, Any], folder: Path, channel: Channel) -> None:
     """Evaluate a part of the rows at every turn."""
     model, task = Timed(job["model"]), task_of(job, folder)
     with (folder / "peer.jsonl").open("w", encoding="utf-8") as out:
-        for start, end in pairwise(job["parts"]):
+        for start, end in job["parts"]["lm_eval"]:
             channel.wait()
             model.seconds = 0.0
             results = simple_evaluate(
@@ -113,16 +111,19 @@ def likelihoods(job: dict[str, Any], folder: Path, channel: Channel) -> None:
                 apply_chat_template=True,
             )
             rows = sorted(results["samples"]["rows"], key=lambda row: row["doc_id"])
-            out.write(json.dumps([_found(row, job) for row in rows]) + "\n")
+            out.write(json.dumps([start, [_found(row, job) for row in rows]]) + "\n")
             out.flush()
             channel.report(model.seconds, examples=end - start)
     channel.wait()
 
 
 def _found(row: dict[str, Any], job: dict[str, Any]) -> Any:
-    """Return the label that the harness chose, or the log-likelihood of the answer."""
+    """Return the label that the harness chose and its lead, or the answer's log-likelihood."""
     scores = [float(response[0]) for response in row["filtered_resps"]]
-    return job["labels"][int(np.argmax(scores))] if job["labels"] else scores[0]
+    if not job["labels"]:
+        return scores[0]
+    (second, _), (first, best) = sorted((score, place) for place, score in enumerate(scores))[-2:]
+    return job["labels"][best], first - second
 
 
 def intervals(job: dict[str, Any], folder: Path, channel: Channel) -> None:
@@ -140,7 +141,7 @@ def intervals(job: dict[str, Any], folder: Path, channel: Channel) -> None:
         golds, guesses = zip(*some, strict=True)
         return float(f1_score(golds, guesses, labels=labels, average="macro", zero_division=0))
 
-    for start, end in pairwise(job["parts"]):
+    for start, end in job["parts"]["lm_eval"]:
         channel.wait()
         started = time.perf_counter()
         bootstrap_stderr(macro, pairs, iters=DRAWS)

@@ -4,6 +4,7 @@
 __main__.py         `python -m ftool`: runs the verbs, turns errors into exit codes
 cli.py              one short function per verb
 arguments.py        what the words of a command line name
+quiet.py            libraries that keep off the terminal
 console/            all a person sees in a terminal
   terminal.py         the two streams, text made safe for them, pieces of tables
   screen.py           notes, progress, the live loss
@@ -120,6 +121,7 @@ train/              PreparedDataset -> TrainingRun
   optimizer.py        parameter groups, AdamW, schedules
   checkpoint.py       save, seal, verify, resume, keep the best
   validate.py         scoring during training
+  agreement.py        the saved model scored again
   tracking.py         steps.jsonl and trackers
 eval/               run or model + split -> Report
   run.py              load, predict, score, write
@@ -128,6 +130,8 @@ eval/               run or model + split -> Report
   statistics.py       floors and stratified samples
   metric.py           the evaluate.Metric subclass
   report.py           Report -> JSON
+  rivals.py           the base, a floor, another run on the same rows
+  gate.py             bounds that a report is held to
   findings.py         all that a report tells beside its metrics
   paired.py           two models on the same rows: fixed, broken, a verdict
   calibration.py      what probabilities mean, coverage at a precision

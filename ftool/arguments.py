@@ -1,16 +1,53 @@
 """The words of a command line: which recipe, run, model or file they name."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
 
 from ftool.errors import RecipeError
 
 if TYPE_CHECKING:
     from ftool.artifacts import TrainingRun
     from ftool.console import Screen
+    from ftool.eval.gate import Gates
     from ftool.recipe.schema import Recipe
 
 RUNS = Path("runs")
+
+DataOption = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE|FOLDER", help="Score on this file or prepared dataset."),
+]
+SplitOption = Annotated[
+    Literal["validation", "test", "train"], typer.Option(help="Which examples to score.")
+]
+SliceOption = Annotated[
+    list[str] | None,
+    typer.Option("--slice", metavar="COLUMN", help="Score the values of this column apart."),
+]
+GroupOption = Annotated[
+    str | None, typer.Option(metavar="COLUMN", help="Rows of one value are not independent.")
+]
+ConfidenceOption = Annotated[
+    bool, typer.Option("--confidence", help="Make probabilities certain to 0.01; slower.")
+]
+BaseFullOption = Annotated[
+    bool, typer.Option("--base-full", help="Score the base model on every example too.")
+]
+FailUnderOption = Annotated[
+    list[str] | None,
+    typer.Option(metavar="METRIC=BOUND", help="End with 4 below: f1_macro=0.9, recall[a]=0.95"),
+]
+NoWorseThanOption = Annotated[
+    str | None, typer.Option(metavar="RUN", help="End with 4 where this run is better.")
+]
+MarginOption = Annotated[
+    float, typer.Option(min=0, max=1, help="By how much it may be better, in macro F1.")
+]
+JunitOption = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Write the gates as JUnit XML.")
+]
 
 
 def read_recipe(recipe: str | None, overrides: list[str]) -> "tuple[Recipe, Path]":
@@ -129,3 +166,26 @@ def find_run(name: str | None, screen: "Screen") -> "TrainingRun":
     run = TrainingRun.open(path if path.is_dir() or path.parent != Path() else RUNS / name)
     screen.note(f"run: {run.path}")
     return run
+
+
+def find_gates(
+    fail_under: list[str] | None,
+    no_worse_than: str | None,
+    margin: float,
+    junit: Path | None,
+    screen: "Screen",
+) -> "Gates":
+    """Return what a report is held to.
+
+    Raises:
+        RecipeError: a margin or a file without a gate.
+        RunError: there is no such run.
+    """
+    from ftool.eval.gate import Gates
+
+    if margin and no_worse_than is None:
+        raise RecipeError("--margin belongs to --no-worse-than RUN, which is missing")
+    if junit is not None and not fail_under and no_worse_than is None:
+        raise RecipeError("--junit: there is no gate", hint="add --fail-under f1_macro=0.9")
+    other = find_run(no_worse_than, screen) if no_worse_than is not None else None
+    return Gates(fail_under or (), other, margin)

@@ -1,15 +1,23 @@
 """The Typer app: one short function per verb; parse, call one function, show the result."""
 
-import os
-import warnings
-from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
 
 from ftool.arguments import (
     RUNS,
+    BaseFullOption,
+    ConfidenceOption,
+    DataOption,
+    FailUnderOption,
+    GroupOption,
+    JunitOption,
+    MarginOption,
+    NoWorseThanOption,
+    SliceOption,
+    SplitOption,
     again,
+    find_gates,
     find_run,
     find_subject,
     only_overrides,
@@ -18,20 +26,9 @@ from ftool.arguments import (
     split_words,
 )
 from ftool.errors import RecipeError
+from ftool.quiet import quiet_libraries
 
-QUIET = {
-    "DATASETS_VERBOSITY": "error",
-    "DISABLE_SAFETENSORS_CONVERSION": "1",  # asks a service of the Hub to convert pickles
-    "HF_DATASETS_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "TQDM_DISABLE": "1",
-    "TOKENIZERS_PARALLELISM": "false",
-    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
-    "TRANSFORMERS_VERBOSITY": "error",
-}
 TRIAL_ROWS = 1_000
-FOREIGN = ("accelerate", "datasets", "evaluate", "huggingface_hub", "peft", "torch", "transformers")
 
 app = typer.Typer(
     add_completion=False,
@@ -64,7 +61,7 @@ def ftool(
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
     """Take raw data to an evaluated, published, usable fine-tuned language model."""
-    _quiet_libraries()
+    quiet_libraries()
     if version:
         from ftool.artifacts import ftool_version
 
@@ -233,27 +230,22 @@ def train(
         "ftool eval smollm2-135m-instruct --recipe customer_support --json",
     ),
 )
-def evaluate(
+def evaluate(  # noqa: PLR0913 - an argument for every option
     words: Annotated[
         list[str] | None,
         typer.Argument(metavar="RUN|MODEL_FOLDER|HUB_ID|KEY=VALUE", hidden=True),
     ] = None,
     recipe: RecipeOption = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE|FOLDER", help="Score on this file or prepared dataset."),
-    ] = None,
-    split: Annotated[
-        Literal["validation", "test", "train"], typer.Option(help="Which examples to score.")
-    ] = "validation",
-    slices: Annotated[
-        list[str] | None,
-        typer.Option("--slice", metavar="COLUMN", help="Score the values of this column apart."),
-    ] = None,
-    group: Annotated[
-        str | None,
-        typer.Option(metavar="COLUMN", help="Rows of one value are not independent."),
-    ] = None,
+    data: DataOption = None,
+    split: SplitOption = "validation",
+    slices: SliceOption = None,
+    group: GroupOption = None,
+    confidence: ConfidenceOption = False,
+    base_full: BaseFullOption = False,
+    fail_under: FailUnderOption = None,
+    no_worse_than: NoWorseThanOption = None,
+    margin: MarginOption = 0.0,
+    junit: JunitOption = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the report as JSON and nothing else.")
     ] = False,
@@ -265,11 +257,15 @@ def evaluate(
     from ftool.console import Screen, show_json, show_next, show_report
 
     name, overrides = split_words(words, "model can be scored")
+    asked = {"eval.confidence=true": confidence, "eval.base_examples=null": base_full}
+    scored_by = [*overrides, *(setting for setting, is_asked in asked.items() if is_asked)]
     with Screen() as screen:
-        subject, settings = find_subject(name, recipe, overrides, screen, needs_recipe=data is None)
+        subject, settings = find_subject(name, recipe, scored_by, screen, needs_recipe=data is None)
+        gates = find_gates(fail_under, no_worse_than, margin, junit, screen)
         if data is not None and not (data / "manifest.json").is_file():
             settings, data = prepare_file(data, split, subject, settings, screen)
         from ftool.eval.findings import Columns
+        from ftool.eval.gate import hold_to_gates
         from ftool.eval.run import evaluate as evaluate_model
 
         report = evaluate_model(
@@ -278,17 +274,20 @@ def evaluate(
             data=data,
             split=split,
             columns=Columns(slices or (), group),
+            gates=gates,
             on_note=screen.note,
             on_progress=screen.progress,
         )
     if as_json:
         show_json(report.as_dict())
-        return
-    show_report(report)
+    else:
+        show_report(report)
+    hold_to_gates(report, junit)
     if isinstance(subject, str):
-        show_next(["ftool", "train", *again(recipe, overrides)])
+        words = ["train", *again(recipe, overrides)]
     else:
         words = ["push-to-hub", str(subject.path), "--repo", "OWNER/NAME", "--dry-run"]
+    if not as_json:
         show_next(["ftool", *words])
 
 
@@ -380,14 +379,3 @@ def push_to_hub(
         show_next(["ftool", "push-to-hub", str(subject.path), "--repo", repository, *given])
     else:
         show_next(["hf", "download", upload.repo])
-
-
-def _quiet_libraries() -> None:
-    """Leave the terminal to the console: no foreign progress bars, advice or warnings.
-
-    Set before the libraries are imported, for they read their environment only then; a variable
-    that the user has set stays. Warnings of ftool itself are untouched.
-    """
-    for name, value in QUIET.items():
-        os.environ.setdefault(name, value)
-    warnings.filterwarnings("ignore", module=rf"({'|'.join(FOREIGN)})(\.|$)")

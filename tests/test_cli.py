@@ -14,10 +14,12 @@ from folders import RECIPE, write_dataset, write_run
 
 from ftool.__main__ import main, run
 from ftool.artifacts import Prediction, PreparedDataset, TrainingRun
-from ftool.cli import QUIET, TRIAL_ROWS
+from ftool.cli import TRIAL_ROWS
 from ftool.errors import DataError, DeviceError, FtoolError, GateError, HubError
 from ftool.eval.findings import NO_COLUMNS, Columns
+from ftool.eval.gate import NO_GATES
 from ftool.eval.report import label_report
+from ftool.quiet import QUIET
 from ftool.recipe.schema import Recipe
 
 REPORT = {"schema": 1, "metrics": {"accuracy": {"value": 0.5, "low": 0.4, "high": 0.6}}}
@@ -110,6 +112,8 @@ class Stages:
             **dict.fromkeys(("calibration", "free_answers", "overlap", "learning")),
             paired={},
             slices={},
+            gates=(),
+            inputs={},
         )
 
     def _push(
@@ -356,6 +360,59 @@ def test_eval_hands_on_columns_to_score_and_to_resample_by(stages: Stages) -> No
     assert stages.last[2]["columns"] == Columns(["channel", "kind of [x]"], "chat")
     assert run(["eval"]) == 0
     assert stages.last[2]["columns"] == NO_COLUMNS
+
+
+def test_eval_hands_on_gates_and_what_takes_longer(stages: Stages) -> None:
+    for name in ("support", "production"):
+        write_run(Path("runs") / name)
+    words = ["--fail-under", "f1_macro=0.9", "--fail-under", "unparsed<=0.01"]
+    words += ["--no-worse-than", "runs/production", "--margin", "0.01"]
+    assert run(["eval", "support", *words, "--confidence", "--base-full"]) == 0
+    asked = stages.last[2]
+    assert asked["gates"].fail_under == ["f1_macro=0.9", "unparsed<=0.01"]
+    assert asked["gates"].no_worse_than.path == Path("runs/production")
+    assert asked["gates"].margin == 0.01
+    assert asked["recipe"].eval.confidence and asked["recipe"].eval.base_examples is None
+    assert run(["eval", "support"]) == 0
+    assert stages.last[2]["gates"] == NO_GATES and stages.last[2]["recipe"] is None
+
+
+@pytest.mark.parametrize("as_json", [True, False])
+def test_a_gate_that_fails_ends_with_4_and_one_line(
+    stages: Stages, capsys: pytest.CaptureFixture[str], as_json: bool
+) -> None:
+    write_run(Path("runs/support"))
+    failed = {"gate": "accuracy >= 0.9", "found": "accuracy is 0.500", "passed": False}
+    scored = stages._evaluate()
+    scored.gates = (failed, failed | {"gate": "accuracy >= 0.1", "passed": True})
+    stages._evaluate = lambda *_, **__: scored  # type: ignore[method-assign]
+    words = ["--fail-under", "accuracy=0.9", "--junit", "ci/gates.xml"]
+    assert run(["eval", *words, *(["--json"] if as_json else [])]) == 4
+    out, err = capsys.readouterr()
+    told = [line for line in err.splitlines() if line.startswith("error: ")]
+    assert told == ["error: 1 of 2 gates failed: accuracy is 0.500, not accuracy >= 0.9"]
+    assert "next:" not in out and (not as_json or json.loads(out) == REPORT)
+    assert 'failures="1"' in Path("ci/gates.xml").read_text()
+    failed["passed"] = True
+    assert run(["eval", *words]) == 0
+    assert "all 2 gates hold" in capsys.readouterr().out
+    assert 'failures="0"' in Path("ci/gates.xml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["--margin", "0.01"], 2, "--margin belongs to --no-worse-than"),
+        (["--junit", "gates.xml"], 2, "--junit: there is no gate"),
+        (["--no-worse-than", "missing"], 3, "there is no run runs/missing"),
+    ],
+)
+def test_half_a_gate_is_refused(
+    stages: Stages, capsys: pytest.CaptureFixture[str], words: list[str], code: int, told: str
+) -> None:
+    write_run(Path("runs/support"))
+    assert run(["eval", *words]) == code
+    assert told in capsys.readouterr().err and stages.calls == []
 
 
 def write_scored_run(name: str, right: int) -> None:

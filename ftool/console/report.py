@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
+from rich.table import Table
 from rich.text import Text
 
 from ftool.console import terminal
@@ -14,10 +15,13 @@ if TYPE_CHECKING:
     from ftool.eval.report import Report
     from ftool.metrics import Estimate
 
+LINES, WIDTH = 40, 80
+"""What a report takes at most, with the next command behind it."""
+NEXT_LINES, LEAST_LINES = 2, 6
+"""Of the next command, and of the weakest labels and the confusions with one row each."""
 WORST_SHOWN = 5
-CAVEATS_SHOWN = 3
+CAVEATS_SHOWN, CAVEAT_LINES = 3, 5
 SLICES_SHOWN = 5
-WIDTH = 80
 NAMES = {
     "accuracy": "accuracy",
     "precision_macro": "macro precision",
@@ -30,19 +34,28 @@ VERDICTS = {"better": "bold green", "worse": "bold red"}
 
 def show_report(report: "Report") -> None:
     """Show the metrics beside the base model and the floor, where it goes wrong, and verdicts."""
-    title(report.subject, f"{report.split}, {report.mode}")
+    method = report.inputs.get("ranked_by")
+    title(report.subject, f"{report.split}, {report.mode}{f' by {method}' if method else ''}")
     columns = {"tuned" if report.base else "model": (report.metrics, report.examples)}
     if report.base:
         columns["base"] = (report.base.metrics, report.base.examples)
     if report.floor:
         columns["floor"] = (report.floor.metrics, report.floor.examples)
-    _show_metrics(columns, has_labels=bool(report.label_names))
-    for line in _about(report):
-        terminal.stdout.print(Text(one_line(line)))
-    _show_slices(report)
-    _show_weakest(report)
-    _show_confusions(report)
-    _show_judgement(report)
+    metrics = _metrics(columns, has_labels=bool(report.label_names))
+    about, judgement = list(_about(report)), _judgement(report)
+    left = LINES - NEXT_LINES - 1 - metrics.row_count - 1 - len(about) - len(judgement)
+    slices = _slices(report, left - LEAST_LINES)
+    left -= sum(table.row_count + 2 for table in slices)
+    rows = max(1, min(WORST_SHOWN, (left - LEAST_LINES) // 2 + 1))
+    terminal.stdout.print(metrics)
+    for line in about:
+        terminal.stdout.print(Text(one_line(line)), no_wrap=True, overflow="ellipsis")
+    for table in (*slices, _weakest(report, rows), _confusions(report, rows)):
+        if table.row_count:
+            terminal.stdout.print()
+            terminal.stdout.print(table)
+    for text in judgement:
+        terminal.stdout.print(text)
 
 
 def show_comparison(compared: "Compared") -> None:
@@ -50,7 +63,7 @@ def show_comparison(compared: "Compared") -> None:
     title(", ".join(compared.reports), compared.split)
     columns = {name: (found.metrics, found.examples) for name, found in compared.reports.items()}
     has_labels = any(report.label_names for report in compared.reports.values())
-    _show_metrics(columns, has_labels=has_labels)
+    terminal.stdout.print(_metrics(columns, has_labels=has_labels))
     if not compared.paired:
         return
     heads = ("fixed", "broken", "both right", "both wrong")
@@ -62,15 +75,16 @@ def show_comparison(compared: "Compared") -> None:
     terminal.stdout.print(table)
     terminal.stdout.print()
     for name, paired in compared.paired.items():
-        _show_verdict(paired.verdict, f"{name}: {compared.in_words(name)}")
+        style = VERDICTS.get(paired.verdict, "bold")
+        _show_wrapped(f"{name}: {compared.in_words(name)}", style=style)
         for label, delta in paired.per_label.items():
             if delta.p_value <= compared.level:
                 _show_wrapped(f"  {label}: recall {delta.recall:+.3f} (p {delta.p_value:.3f})")
 
 
-def _show_metrics(
+def _metrics(
     columns: Mapping[str, tuple[Mapping[str, "Estimate"], int]], *, has_labels: bool
-) -> None:
+) -> Table:
     first = next(iter(columns.values()))[0]
     names = {name: name for name in first}
     if has_labels:
@@ -81,7 +95,7 @@ def _show_metrics(
         cells = (_interval(metrics.get(name)) for metrics, _ in columns.values())
         table.add_row(one_line(words), *cells)
     table.add_row("examples", *(f"{examples:,}" for _, examples in columns.values()))
-    terminal.stdout.print(table)
+    return table
 
 
 def _interval(estimate: "Estimate | None") -> str:
@@ -116,40 +130,43 @@ def _about(report: "Report") -> Iterator[str]:
             yield f"out of scope: AUROC {scope['value']:.3f} ({bounds})"
 
 
-def _show_slices(report: "Report") -> None:
+def _slices(report: "Report", left: int) -> list[Table]:
+    """Return tables that fit into the lines that are left; report.html has all."""
+    tables = list[Table]()
     for column, parts in report.slices.items():
+        shown = min(SLICES_SHOWN, len(parts), left - 2)
+        if shown < 1:
+            break
         table = table_of(one_line(column), ">accuracy", ">macro F1", ">examples", "")
-        for part in parts[:SLICES_SHOWN]:
+        for part in parts[:shown]:
             bounds = (_of_block(part[name]) for name in ("accuracy", "f1_macro"))
             weaker = "weaker" if part["is_weaker"] else ""
             table.add_row(one_line(part["value"]), *bounds, f"{part['examples']:,}", weaker)
-        terminal.stdout.print()
-        terminal.stdout.print(table)
+        left -= shown + 2
+        tables.append(table)
+    return tables
 
 
 def _of_block(estimate: Mapping[str, Any]) -> str:
     return f"{estimate['value']:.3f} ({estimate['low']:.3f}-{estimate['high']:.3f})"
 
 
-def _show_weakest(report: "Report") -> None:
+def _weakest(report: "Report", rows: int) -> Table:
     supported = {
         label: scores
         for label, scores in report.per_label.items()
         if scores["support"] and scores["f1"] < 1
     }
-    weakest = sorted(supported, key=lambda label: (supported[label]["f1"], label))[:WORST_SHOWN]
-    if not weakest:
-        return
+    weakest = sorted(supported, key=lambda label: (supported[label]["f1"], label))[:rows]
     table = table_of("weakest labels", ">precision", ">recall", ">F1", ">examples")
     for label in weakest:
         scores = supported[label]
         values = (f"{scores[name]:.3f}" for name in ("precision", "recall", "f1"))
         table.add_row(one_line(label), *values, f"{scores['support']:,.0f}")
-    terminal.stdout.print()
-    terminal.stdout.print(table)
+    return table
 
 
-def _show_confusions(report: "Report") -> None:
+def _confusions(report: "Report", rows: int) -> Table:
     names = (*report.label_names, "(no label)")
     wrong = [
         (count, expected, predicted)
@@ -157,39 +174,45 @@ def _show_confusions(report: "Report") -> None:
         for predicted, count in zip(names, row, strict=True)
         if count and predicted != expected
     ]
-    if not wrong:
-        return
     table = table_of("expected", "predicted", ">times")
-    for count, expected, predicted in sorted(wrong, key=lambda item: -item[0])[:WORST_SHOWN]:
+    for count, expected, predicted in sorted(wrong, key=lambda item: -item[0])[:rows]:
         table.add_row(one_line(expected), one_line(predicted), f"{count:,}")
-    terminal.stdout.print()
-    terminal.stdout.print(table)
+    return table
 
 
-def _show_judgement(report: "Report") -> None:
-    """Show what limits the numbers, then how the model stands to base and floor."""
+def _judgement(report: "Report") -> list[Text]:
+    """Return what limits the numbers, how the model stands to the others, and its gates."""
     from ftool.eval.caveats import caveats
     from ftool.eval.paired import verdict_in_words
 
-    sentences = caveats(report)
-    if sentences or report.paired:
-        terminal.stdout.print()
-    _show_caveats(sentences)
+    lines = _caveats(caveats(report))
     for block in report.paired.values():
-        _show_verdict(block["verdict"], verdict_in_words(block))
+        lines += _wrapped(verdict_in_words(block), style=VERDICTS.get(block["verdict"], "bold"))
+    if report.gates and all(gate["passed"] for gate in report.gates):
+        number = len(report.gates)
+        lines += _wrapped("the gate holds" if number == 1 else f"all {number} gates hold")
+    return [Text(), *lines] if lines else []
 
 
-def _show_caveats(sentences: Sequence[str]) -> None:
+def _caveats(sentences: Sequence[str]) -> list[Text]:
+    """Return the weightiest that fit, at least one, and say how many more there are."""
+    lines, shown = list[Text](), 0
     for sentence in sentences[:CAVEATS_SHOWN]:
-        _show_wrapped(f"note: {sentence}")
-    if len(sentences) > CAVEATS_SHOWN:
-        _show_wrapped(f"note: {len(sentences) - CAVEATS_SHOWN} more in report.html")
-
-
-def _show_verdict(verdict: str, sentence: str) -> None:
-    _show_wrapped(sentence, style=VERDICTS.get(verdict, "bold"))
+        wrapped = _wrapped(f"note: {sentence}")
+        if lines and len(lines) + len(wrapped) > CAVEAT_LINES:
+            break
+        lines += wrapped
+        shown += 1
+    if shown < len(sentences):
+        lines += _wrapped(f"note: {len(sentences) - shown} more in report.html")
+    return lines
 
 
 def _show_wrapped(sentence: str, *, style: str = "") -> None:
-    for line in wrap(one_line(sentence), WIDTH, subsequent_indent="  "):
-        terminal.stdout.print(Text(line, style=style))
+    for line in _wrapped(sentence, style=style):
+        terminal.stdout.print(line)
+
+
+def _wrapped(sentence: str, *, style: str = "") -> list[Text]:
+    lines = wrap(one_line(sentence), WIDTH, subsequent_indent="  ")
+    return [Text(line, style=style) for line in lines]

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ftool.artifacts import Prediction, PreparedDataset, TrainingRun, read_jsonl
+from ftool.artifacts import PreparedDataset, TrainingRun
 from ftool.errors import RecipeError, RunError
 from ftool.eval.findings import groups_by
 from ftool.eval.paired import Paired, pair_predictions, verdict_in_words
-from ftool.eval.report import PREDICTIONS_FILE, Report
+from ftool.eval.report import Report, read_predictions
 from ftool.resample import CONFIDENCE
 
 
@@ -72,7 +72,7 @@ def compare(runs: Sequence[TrainingRun], *, split: str = "validation") -> Compar
     if not reports[first].label_names:
         return Compared(split, reports, {})
     groups = _groups(by_name[first], reports[first], split)
-    answers = {name: _answers(run, split) for name, run in by_name.items()}
+    answers = {name: read_predictions(run.path / "eval" / split) for name, run in by_name.items()}
     paired = {
         name: pair_predictions(
             answers[name],
@@ -122,11 +122,6 @@ def _refuse_other_rows(first: str, reference: Report, name: str, report: Report)
         raise RunError(f"{name} was scored by {report.mode}, {first} by {reference.mode}")
     if set(report.label_names) != set(reference.label_names):
         raise RunError(f"{name} and {first} do not have the same labels")
-
-
-def _answers(run: TrainingRun, split: str) -> list[Prediction]:
-    lines = read_jsonl(run.path / "eval" / split / PREDICTIONS_FILE)
-    return [Prediction.from_dict(line) for line in lines]
 
 
 def _groups(run: TrainingRun, report: Report, split: str) -> dict[str, str] | None:

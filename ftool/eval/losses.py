@@ -1,7 +1,7 @@
 """The loss of every example, its learned tokens, and those that the model put first."""
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,7 +33,7 @@ class _Total:
 
 
 def loss_batches(
-    model: Any, encoder: Encoder, examples: Sequence[Example]
+    model: Any, encoder: Encoder, examples: Sequence[Example], *, known: Set[int] = frozenset()
 ) -> Iterator[dict[int, Prediction]]:
     """Score examples a batch at a time, in an order that saves work.
 
@@ -41,6 +41,8 @@ def loss_batches(
         model: in eval mode.
         encoder: of its tokenizer.
         examples: conversations, or texts of any length.
+        known: places of examples that are not wanted; batches of these alone are left out, the
+            others are as if all were wanted.
 
     Yields:
         Predictions by the place of their example, each once all its windows are done.
@@ -70,7 +72,8 @@ def loss_batches(
         )
 
     yield {place: scored(place) for place in range(len(examples)) if not totals[place].windows}
-    for part, losses, hits in _run(model, windows):
+    left_out = {place for place, owner in enumerate(owners) if owner in known}
+    for part, losses, hits in _run(model, windows, left_out):
         done = []
         for place, loss, hit in zip(part, losses, hits, strict=True):
             total = totals[owners[place]]
@@ -100,10 +103,14 @@ def _windows(
     return owners, windows
 
 
-def _run(model: Any, windows: Sequence[EncodedExample]) -> Iterator[tuple[Any, Any, Any]]:
+def _run(
+    model: Any, windows: Sequence[EncodedExample], left_out: Set[int]
+) -> Iterator[tuple[Any, Any, Any]]:
     """Yield the places of some windows, their losses and their hits, each [learned]."""
     shared = bool(windows) and enable_rows(model, windows)
     for part in micro_batches(windows, size=BATCH_SIZE, tokens=BATCH_TOKENS, shared=shared):
+        if all(place in left_out for place in part):
+            continue
         batch = micro_batch([windows[place] for place in part], shared=shared)
         losses, hits = token_scores(model, batch.to(model.device))
         sizes = [windows[place].learned_tokens for place in part]

@@ -54,20 +54,15 @@ def predict_resumably(
     found = {key: prediction for key, prediction in found.items() if key in wanted}
     if found:
         on_note(f"{len(found)} of {len(examples)} predictions were there already")
-    left = [example for example in examples if example.id not in found]
-    if left:
+    known = {place for place, example in enumerate(examples) if example.id in found}
+    if len(known) < len(examples):
         file.parent.mkdir(parents=True, exist_ok=True)
         write_jsonl(file, [prediction.as_dict() for prediction in found.values()])
         write_json(made_of, stated)
-    before = len(found)
-
-    def tell(stage: str, done: int, total: int | None) -> None:
-        del total  # of those that were left
-        on_progress(stage, before + done, len(examples))
-
-    for batch in scorer.batches(left, on_progress=tell, on_note=on_note):
-        _append(file, list(batch.values()))
-        found |= {left[place].id: prediction for place, prediction in batch.items()}
+    for batch in scorer.batches(examples, known=known, on_progress=on_progress, on_note=on_note):
+        new = {examples[place].id: row for place, row in batch.items() if place not in known}
+        _append(file, list(new.values()))
+        found |= new
     return [found[example.id] for example in examples]
 
 

@@ -7,7 +7,15 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Any, Self
 
-from ftool.artifacts import SCHEMA, Prediction, fingerprint, read_json, write_json, write_jsonl
+from ftool.artifacts import (
+    SCHEMA,
+    Prediction,
+    fingerprint,
+    read_json,
+    read_jsonl,
+    write_json,
+    write_jsonl,
+)
 from ftool.errors import DataError, RunError, did_you_mean
 from ftool.metrics import (
     Estimate,
@@ -19,7 +27,7 @@ from ftool.metrics import (
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.jsonl"
-BLOCKS = ("paired", "calibration", "free_answers", "slices", "overlap", "learning")
+BLOCKS = ("paired", "calibration", "free_answers", "slices", "overlap", "learning", "gates")
 """The parts of a report that hold plain values."""
 
 
@@ -53,7 +61,7 @@ class Report:
     the column whose values were resampled for the intervals, None where rows were. The blocks at
     the end are plain values: the comparison with `base` and `floor` row by row, how probabilities
     agree with correctness, what free generation would do, parts of the data by column, rows that
-    were learned from, and the curves of the run.
+    were learned from, the curves of the run, and the gates that it was held to.
     """
 
     subject: str
@@ -78,6 +86,7 @@ class Report:
     slices: Mapping[str, Sequence[Mapping[str, Any]]] = field(default_factory=dict)
     overlap: Mapping[str, Any] | None = None
     learning: Mapping[str, Any] | None = None
+    gates: Sequence[Mapping[str, Any]] = field(default_factory=list)
 
     @property
     def unparsed_ratio(self) -> float:
@@ -166,6 +175,11 @@ class Report:
             group=stored.get("group"),
             **{name: stored[name] for name in BLOCKS if name in stored},
         )
+
+
+def read_predictions(folder: Path) -> list[Prediction]:
+    """Return the predictions that stand beside a report."""
+    return [Prediction.from_dict(line) for line in read_jsonl(folder / PREDICTIONS_FILE)]
 
 
 def label_report(

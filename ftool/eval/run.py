@@ -1,8 +1,7 @@
 """Load, predict, score, write."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,24 +21,18 @@ from ftool.artifacts import (
     ignore_progress,
 )
 from ftool.errors import RecipeError, RunError
-from ftool.eval.answers import answer_comparison, answer_report, token_metrics
+from ftool.eval.answers import answer_report, token_metrics
 from ftool.eval.calibration import CERTAIN, uncertainty
 from ftool.eval.findings import NO_COLUMNS, Columns, Questions, Rival, find, questions_of
+from ftool.eval.gate import NO_GATES, Gates, bounds_of, judged
 from ftool.eval.mistakes import ERRORS_FILE, write_mistakes
 from ftool.eval.own_metric import PREFIX, Metric, make_metric
 from ftool.eval.page import PAGE_FILE, Seen, write_page
 from ftool.eval.parse import STEPS
 from ftool.eval.predictions import predict_resumably
-from ftool.eval.report import (
-    PREDICTIONS_FILE,
-    Report,
-    label_comparison,
-    label_report,
-    loss_comparison,
-    loss_report,
-)
+from ftool.eval.report import PREDICTIONS_FILE, Report, label_report, loss_report
+from ftool.eval.rivals import read_rival, score_base, score_floor
 from ftool.eval.scorer import Scorer, choose_mode
-from ftool.eval.statistics import majority_floor, stratified_sample, tfidf_floor
 from ftool.example import Example
 from ftool.lock import locked
 from ftool.metrics import LABEL_METRICS, Estimate
@@ -53,13 +46,14 @@ MEMORY_HINT = "what is predicted stays; close other programs, then run the same 
 
 
 @shortages_told(memory_hint=MEMORY_HINT)
-def evaluate(
+def evaluate(  # noqa: PLR0913 - every one is asked apart
     subject: TrainingRun | str,
     *,
     recipe: Recipe | None = None,
     data: Path | None = None,
     split: str = "validation",
     columns: Columns = NO_COLUMNS,
+    gates: Gates = NO_GATES,
     on_note: OnNote = ignore_note,
     on_progress: OnProgress = ignore_progress,
 ) -> Report:
@@ -75,14 +69,15 @@ def evaluate(
         data: a prepared dataset; the recipe's by default.
         split: which part of it.
         columns: kept columns to score by, and to resample by.
+        gates: what the report is held to; the report says which hold.
         on_note: told what was chosen and why.
         on_progress: told how far the predictions are.
 
     Raises:
         RecipeError: a plain model without a recipe; a mode that the data does not allow; a column
-            that it does not keep.
-        RunError: the run's data or base model has changed since, its model is damaged, or another
-            process works in its folder.
+            that it does not keep; a gate of what is not scored.
+        RunError: the run's data or base model has changed since, its model is damaged, another
+            process works in its folder, or a run to compare with was not scored on these rows.
         DataError: there is no such split.
         DeviceError: memory or disk is not enough.
     """
@@ -94,7 +89,7 @@ def evaluate(
         raise RecipeError(f"{subject} is a plain model", hint="say --recipe or --data with it")
     dataset = _open_dataset(run, recipe, data)
     with locked(run.path if run else Path("eval") / _name(subject)):
-        return _score(subject, recipe, dataset, split, columns, on_note, on_progress)
+        return _score(subject, recipe, dataset, split, (columns, gates), on_note, on_progress)
 
 
 def _score(
@@ -102,29 +97,22 @@ def _score(
     recipe: Recipe,
     dataset: PreparedDataset,
     split: str,
-    columns: Columns,
+    asked: tuple[Columns, Gates],
     on_note: OnNote,
     on_progress: OnProgress,
 ) -> Report:
     run = subject if isinstance(subject, TrainingRun) else None
     examples = dataset.examples(split)
     mode = choose_mode(recipe.eval.mode, dataset.label_names, kind=dataset.kind)
-    device = choose_device(recipe.model.dtype)
-    on_note(f"device {device.device}, {device.dtype_name}: {device.reason}")
-    loaded = _load(subject, device.dtype, on_note)
-    scorer = Scorer(
-        model=loaded.model.to(device.device),
-        encoder=make_encoder(loaded.tokenizer, kind=dataset.kind),
-        mode=mode,
-        label_names=dataset.label_names,
-        max_new_tokens=recipe.eval.max_new_tokens,
-        certain=recipe.eval.confidence,
-    )
     has_labels = bool(dataset.label_names) and mode != "loss"
     label_names = dataset.label_names if has_labels else ()
+    columns, gates = asked
     questions = questions_of(recipe.eval, columns, examples, label_names)
     own_metric = _own_metric(recipe, dataset) if has_labels else {}
-    inputs = {"dataset": dataset.fingerprint, "base_model": loaded.base.weights_sha256}
+    bounds = bounds_of(gates, examples, mode=mode, label_names=label_names, own=tuple(own_metric))
+    production = _production(gates, subject, dataset, split, label_names)
+    scorer, weights = _loaded(subject, recipe, dataset, mode, on_note)
+    inputs = {"dataset": dataset.fingerprint, "base_model": weights}
     folder = _report_folder(subject, dataset, split)
     answered = partial(
         predict_resumably,
@@ -135,25 +123,44 @@ def _score(
         scorer, examples, file=folder / PREDICTIONS_FILE, on_progress=on_progress
     )
     _tell_how_read(predictions, mode, on_note)
+    if mode == "rank":
+        inputs["ranked_by"] = scorer.ranking_method(examples)
     rivals = {
-        "base": _score_base(run, scorer, examples, recipe, answered, folder, on_progress),
-        "floor": _score_floor(dataset, split, examples, recipe, on_note) if has_labels else None,
+        "base": score_base(run, scorer, examples, recipe, answered, folder, on_progress),
+        "floor": score_floor(dataset, split, examples, recipe, on_note) if has_labels else None,
     }
     findings = find(
         predictions,
         examples,
         questions,
         label_names=label_names,
-        rivals=rivals,
+        rivals=rivals | {"run": production},
         train=_learned_from(run, dataset, split, on_note),
         steps=run.steps_log() if run else (),
     )
     report = _report(scorer, predictions, _name(subject), split, inputs, own_metric, questions)
     beside = {name: rival.comparison if rival else None for name, rival in rivals.items()}
-    report = findings.added_to(report.beside(**beside))
+    report = judged(findings.added_to(report.beside(**beside)), bounds, gates)
     seen = Seen(examples, predictions, findings, _first_prompt(scorer, examples))
     _write(folder, report, seen, on_note)
     return report
+
+
+def _production(
+    gates: Gates,
+    subject: TrainingRun | str,
+    dataset: PreparedDataset,
+    split: str,
+    label_names: Sequence[str],
+) -> Rival | None:
+    """Return how another run answered the same rows; None where it is not asked."""
+    other = gates.no_worse_than
+    if other is None:
+        return None
+    if isinstance(subject, TrainingRun) and other.path.resolve() == subject.path.resolve():
+        raise RecipeError(f"--no-worse-than: {other.path} is the run that is scored itself")
+    folder = _report_folder(other, dataset, split)
+    return read_rival(other, folder, dataset, split, label_names)
 
 
 def _write(folder: Path, report: Report, seen: Seen, on_note: OnNote) -> None:
@@ -254,6 +261,28 @@ def _open_dataset(run: TrainingRun | None, recipe: Recipe, data: Path | None) ->
     return dataset
 
 
+def _loaded(
+    subject: TrainingRun | str,
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    mode: str,
+    on_note: OnNote,
+) -> tuple[Scorer, str]:
+    """Load the model; return what asks it, and the digest of its base's weights."""
+    device = choose_device(recipe.model.dtype)
+    on_note(f"device {device.device}, {device.dtype_name}: {device.reason}")
+    loaded = _load(subject, device.dtype, on_note)
+    scorer = Scorer(
+        model=loaded.model.to(device.device),
+        encoder=make_encoder(loaded.tokenizer, kind=dataset.kind),
+        mode=mode,
+        label_names=dataset.label_names,
+        max_new_tokens=recipe.eval.max_new_tokens,
+        certain=recipe.eval.confidence,
+    )
+    return scorer, loaded.base.weights_sha256
+
+
 def _load(subject: TrainingRun | str, dtype: torch.dtype, on_note: OnNote) -> LoadedModel:
     if isinstance(subject, TrainingRun):
         return load_run_model(subject, dtype=dtype, on_note=on_note)
@@ -295,95 +324,3 @@ def _values(
     predicted = [row.predicted for row in predictions]
     values = {name: metric(expected, predicted) for name, metric in own_metric.items()}
     return {name: Estimate(value, value, value) for name, value in values.items()}
-
-
-def _score_base(
-    run: TrainingRun | None,
-    tuned: Scorer,
-    examples: Sequence[Example],
-    recipe: Recipe,
-    answered: Callable[..., list[Prediction]],
-    folder: Path,
-    on_progress: OnProgress,
-) -> Rival | None:
-    """Score the base model on a fixed stratified subset: adapter switched off, or loaded anew."""
-    if run is None or not recipe.eval.base:
-        return None
-    chosen = stratified_sample(
-        [example.id for example in examples],
-        [example.label for example in examples],
-        recipe.eval.base_examples,
-        seed=recipe.seed,
-    )
-
-    def tell(stage: str, done: int, total: int | None) -> None:
-        on_progress(f"base model: {stage}", done, total)
-
-    model, adapter_off = tuned.model, nullcontext()
-    if hasattr(model, "disable_adapter"):
-        adapter_off = model.disable_adapter()
-    else:
-        own = run.recipe()
-        base = load_base_model(own.model, folder=own.folder, dtype=model.dtype)
-        model = base.model.to(model.device)
-    with adapter_off:
-        predictions = answered(
-            replace(tuned, model=model),
-            [examples[index] for index in chosen],
-            file=folder / f"base_{PREDICTIONS_FILE}",
-            on_progress=tell,
-        )
-    if tuned.mode == "loss":
-        found = loss_comparison(run.base_model.name, predictions)
-        found = replace(found, metrics={**found.metrics, **token_metrics(predictions)})
-        return Rival(found, predictions)
-    if not tuned.label_names:
-        return Rival(answer_comparison(run.base_model.name, predictions), predictions)
-    return _rival(run.base_model.name, predictions, tuned.label_names)
-
-
-def _rival(name: str, predictions: Sequence[Prediction], label_names: Sequence[str]) -> Rival:
-    expected = [row.expected for row in predictions]
-    predicted = [row.predicted for row in predictions]
-    return Rival(label_comparison(name, expected, predicted, label_names), predictions)
-
-
-def _score_floor(
-    dataset: PreparedDataset,
-    split: str,
-    examples: Sequence[Example],
-    recipe: Recipe,
-    on_note: OnNote,
-) -> Rival | None:
-    """Score the better of a majority and a TF-IDF classifier fitted on the train split."""
-    if not recipe.eval.floor or not dataset.label_names:
-        return None
-    if split == "train" or not dataset.count("train"):
-        on_note("no floor: it is fitted on a train split, which must not be the one scored")
-        return None
-    train = dataset.examples("train")
-    labels = [str(example.label) for example in train]
-    guesses = {
-        "TF-IDF + linear": tfidf_floor(
-            [_prompt_text(example) for example in train],
-            labels,
-            [_prompt_text(example) for example in examples],
-        ),
-        "majority": majority_floor(labels, len(examples)),
-    }
-    floors = [
-        _rival(
-            name,
-            [
-                Prediction(example.id, example.label, guess, guess)
-                for example, guess in zip(examples, guessed, strict=True)
-            ],
-            dataset.label_names,
-        )
-        for name, guessed in guesses.items()
-    ]
-    return max(floors, key=lambda floor: floor.comparison.metrics["f1_macro"].value)
-
-
-def _prompt_text(example: Example) -> str:
-    return "\n".join(message.content for message in example.prompt if message.role != "system")

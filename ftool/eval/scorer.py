@@ -1,6 +1,6 @@
 """A model asked for predictions: by ranking labels, by generating, or by its loss."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,29 +59,49 @@ class Scorer:
         self,
         examples: Sequence[Example],
         *,
+        known: Set[int] = frozenset(),
         on_progress: OnProgress = ignore_progress,
         on_note: OnNote = ignore_note,
     ) -> Iterator[Predictions]:
         """Make the predictions a batch at a time, in an order that saves work.
 
+        Args:
+            examples: all of them, in any order.
+            known: places of those that have predictions already; batches are divided as if there
+                were none, so that the others get the same numbers to the last bit.
+            on_progress: told how many there are, the known ones included.
+            on_note: told what slows it down.
+
         Raises:
             DataError: an example is longer than the model's context.
         """
         self.model.eval()
-        if not examples:
+        if len(known) == len(examples):
             return
         stage, make = {
             "rank": ("ranking labels", self._rank),
             "generate": ("generating", self._generate),
             "loss": ("computing the loss", self._losses),
         }[self.mode]
-        done = 0
-        for batch in make(examples, on_note):
-            done += len(batch)
+        done = len(known)
+        for batch in make(examples, known, on_note):
+            done += len(batch.keys() - known)
             on_progress(stage, done, len(examples))
             yield batch
 
-    def _rank(self, examples: Sequence[Example], on_note: OnNote) -> Iterator[Predictions]:
+    def ranking_method(self, examples: Sequence[Example]) -> str:
+        """Return how the labels of examples are ranked: one of METHODS, as was found out.
+
+        Raises:
+            DataError: an example is longer than the model's context.
+        """
+        labels = [self.encoder.completion(examples[0], name) for name in self.label_names]
+        prompts = self._prompts(examples, max(map(len, labels)))
+        return ranking_method(self.model, prompts, labels)
+
+    def _rank(
+        self, examples: Sequence[Example], known: Set[int], on_note: OnNote
+    ) -> Iterator[Predictions]:
         labels = [self.encoder.completion(examples[0], name) for name in self.label_names]
         prompts = self._prompts(examples, max(map(len, labels)))
         try:
@@ -89,7 +109,7 @@ class Scorer:
             if method in SLOWER:
                 on_note(f"labels are ranked by {method}, which is slow: {SLOWER[method]}")
             for batch in ranked_batches(
-                self.model, prompts, labels, method=method, certain=self.certain
+                self.model, prompts, labels, method=method, certain=self.certain, known=known
             ):
                 yield {
                     place: self._ranked(examples[place], ranking)
@@ -117,20 +137,25 @@ class Scorer:
             greedy=None if ranking.greedy < 0 else self.label_names[ranking.greedy],
         )
 
-    def _generate(self, examples: Sequence[Example], _: OnNote) -> Iterator[Predictions]:
+    def _generate(
+        self, examples: Sequence[Example], known: Set[int], _: OnNote
+    ) -> Iterator[Predictions]:
         for batch in generated_batches(
             self.model,
             self.encoder.tokenizer,
             self._prompts(examples, self.max_new_tokens),
             end_id=self.encoder.end_of_turn_id,
             max_new_tokens=self.max_new_tokens,
+            known=known,
         ):
             yield {
                 place: self._answered(examples[place], output) for place, output in batch.items()
             }
 
-    def _losses(self, examples: Sequence[Example], _: OnNote) -> Iterator[Predictions]:
-        return loss_batches(self.model, self.encoder, examples)
+    def _losses(
+        self, examples: Sequence[Example], known: Set[int], _: OnNote
+    ) -> Iterator[Predictions]:
+        return loss_batches(self.model, self.encoder, examples, known=known)
 
     def _answered(self, example: Example, output: str) -> Prediction:
         if not self.label_names:

@@ -50,6 +50,20 @@ def text_scores(outputs: Sequence[str], references: Sequence[str]) -> dict[str, 
     }
 
 
+def score_names(references: Sequence[str]) -> list[str]:
+    """Return the names of the scores that answers beside these references get."""
+    names = ["exact_match", "token_f1", "rouge_l", "chrf", "bleu"]
+    found = [_fields(reference) for reference in references]
+    if any(fields is None for fields in found):
+        return names
+    keys = sorted({key for fields in found for key in fields or ()})
+    return [*names, "json_valid", *(["json_f1"] if keys else []), *map(_name_of_key, keys)]
+
+
+def _name_of_key(key: str) -> str:
+    return f"json_f1[{key}]"
+
+
 def token_f1(output: str, reference: str) -> float:
     """Return the F1 of the words of an answer, counted as often as they stand there."""
     ours, theirs = Counter(_words(output)), Counter(_words(reference))
@@ -105,7 +119,7 @@ def _json_scores(outputs: Sequence[str], references: Sequence[str]) -> dict[str,
     every = {*keys, *(key for fields in given for key in fields)}
     if every:
         scores["json_f1"] = _f1(given, expected, every)
-    return scores | {f"json_f1[{key}]": _f1(given, expected, {key}) for key in keys}
+    return scores | {_name_of_key(key): _f1(given, expected, {key}) for key in keys}
 
 
 def _f1(

@@ -153,6 +153,31 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, end_of_turn_id: int 
     save_tokenizer(tokenizer, folder)
 
 
+def read_back(model: Any, folder: Path) -> Any:
+    """Return a model of the weights that `save_model` wrote, to see that nothing was lost.
+
+    An adapter is read into the model in memory, whose base is large; full weights are read anew.
+
+    Args:
+        model: that was saved; its adapter becomes what the folder holds.
+        folder: where.
+
+    Raises:
+        RunError: the folder does not hold every weight of the adapter.
+    """
+    from peft import get_peft_model_state_dict, load_peft_weights, set_peft_model_state_dict
+    from transformers import AutoModelForCausalLM
+
+    if not hasattr(model, "get_base_model"):
+        read = AutoModelForCausalLM.from_pretrained(folder, dtype=model.dtype, **SAFE)
+        return read.to(model.device)
+    weights = load_peft_weights(str(folder), device="cpu")
+    if lost := get_peft_model_state_dict(model).keys() ^ weights.keys():
+        raise RunError(f"{folder} and the adapter in memory differ in {min(lost)}")
+    set_peft_model_state_dict(model, weights)
+    return model
+
+
 def _stopping_at(generation: Any, end_of_turn_id: int | None) -> Any:
     """Return a generation config of the special tokens alone, which stops at the end of a turn.
 

@@ -1,6 +1,6 @@
 """Batched greedy generation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 import torch
@@ -45,10 +45,12 @@ def generated_batches(
     end_id: int,
     max_new_tokens: int,
     batch_size: int = BATCH_SIZE,
+    known: Set[int] = frozenset(),
 ) -> Iterator[dict[int, str]]:
     """Answer every prompt greedily, up to the end-of-turn token, a batch at a time.
 
     Prompts of similar length share a batch, padded on the left; the batch never changes the text.
+    Batches of prompts that are all at places in `known` are left out.
 
     Yields:
         Texts by the place of their prompt.
@@ -56,6 +58,8 @@ def generated_batches(
     pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else end_id
     lengths = [len(prompt) for prompt in prompts]
     for rows in prompt_batches(lengths, size=batch_size, tokens=BATCH_TOKENS):
+        if all(row in known for row in rows):
+            continue
         input_ids, real = pad_left([prompts[row] for row in rows], pad_id=pad_id)
         answers = model.generate(
             input_ids=input_ids.to(model.device),

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -55,6 +55,7 @@ def ranked_batches(
     batch_size: int = BATCH_SIZE,
     method: str = METHODS[0],
     certain: bool = False,
+    known: Set[int] = frozenset(),
 ) -> Iterator[dict[int, Ranking]]:
     """Find the likeliest label of every prompt, exactly, a batch of prompts at a time.
 
@@ -68,6 +69,8 @@ def ranked_batches(
         batch_size: prompts at a time; it never changes the result.
         method: one of METHODS, as `ranking_method` found.
         certain: look on until the winner's probability among the labels is certain.
+        known: places of prompts whose rankings are not wanted; batches of these alone are left
+            out, the others are as if all were wanted, to the last bit.
 
     Yields:
         Rankings by the place of their prompt.
@@ -78,13 +81,14 @@ def ranked_batches(
     trie = make_trie(labels)
     if method == METHODS[0]:
         with branching(model):
-            for rows, searches in _searched(model, prompts, trie, batch_size, certain):
+            for rows, searches in _searched(model, prompts, trie, batch_size, certain, known):
                 rankings = [search.ranking() for search in searches]
                 yield dict(zip(rows, rankings, strict=True))
         return
     score = {"copied caches": scores_of_copies, "full rows": scores_in_full}[method]
     for place, prompt in enumerate(prompts):
-        yield {place: _of_all(score(model, prompt, labels))}
+        if place not in known:
+            yield {place: _of_all(score(model, prompt, labels))}
 
 
 def _of_all(scores: Sequence[tuple[float, bool]]) -> Ranking:
@@ -171,7 +175,12 @@ def _is_near(found: float, plain: float, tolerance: float) -> bool:
 
 
 def _searched(
-    model: Any, prompts: Sequence[Sequence[int]], trie: LabelTrie, batch_size: int, certain: bool
+    model: Any,
+    prompts: Sequence[Sequence[int]],
+    trie: LabelTrie,
+    batch_size: int,
+    certain: bool,
+    known: Set[int] = frozenset(),
 ) -> Iterator[tuple[list[int], list[Search]]]:
     """Yield the places of a batch of prompts and their finished searches."""
     branches = Branches()
@@ -179,6 +188,8 @@ def _searched(
     columns = _child_columns(trie, model.device)
     own = [len(prompt) - begins for prompt in prompts]
     for rows in prompt_batches(own, size=batch_size, tokens=BATCH_TOKENS):
+        if all(row in known for row in rows):
+            continue
         lengths = [own[row] for row in rows]
         searches = [Search(trie, certain) for _ in rows]
         logits = _run_prompts(model, [prompts[row][begins:] for row in rows], branches, begins)

@@ -336,8 +336,8 @@ class Eval(Block):
     """Chooses the best checkpoint, open answers by `loss`; also evaluate:NAME, file.py:function."""
     base: bool = True
     """Score the base model beside the tuned one."""
-    base_examples: Positive = 300
-    """At most that many examples for the base model, stratified by label."""
+    base_examples: Positive | None = 300
+    """At most that many examples for the base model, stratified by label; null takes all."""
     floor: bool = True
     """Score a majority and a TF-IDF classifier fitted on the train split."""
     confidence: bool = False

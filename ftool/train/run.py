@@ -30,6 +30,7 @@ from ftool.recipe.file import dump_recipe
 from ftool.recipe.schema import NAME_PATTERN, Recipe
 from ftool.seal import sealed_files
 from ftool.shortage import shortages_told
+from ftool.train.agreement import score_saved
 from ftool.train.assemble import (
     Assembled,
     assemble,
@@ -157,11 +158,20 @@ def train(
         parts = _settled(parts, folder, checkpoint, watchers)
         with _naming_examples(folder / DIVERGED, parts):
             model, progress = _run(parts, folder, identity, checkpoint, watchers)
-        end = parts.encoder.end_of_turn_id
-        save_model(model, parts.loaded.tokenizer, folder / MODEL, end_of_turn_id=end)
-        manifest = _manifest(parts, folder, identity, model, progress)
+        saved = {"saved_scores": _saved(parts, model, folder / MODEL, progress, on_note)}
+        manifest = _manifest(parts, folder, identity, model, progress) | saved
         write_json(folder / MANIFEST, {**manifest, "seconds": round(time.monotonic() - started, 1)})
     return TrainingRun.open(folder)
+
+
+def _saved(
+    parts: Assembled, model: Any, folder: Path, progress: Progress, on_note: OnNote
+) -> dict[str, float] | None:
+    """Save the model; return its scores where those in training are known, which it must have."""
+    end = parts.encoder.end_of_turn_id
+    save_model(model, parts.loaded.tokenizer, folder, end_of_turn_id=end)
+    is_best = _ends_at_best(progress, parts.recipe)
+    return score_saved(parts.validator, model, folder, progress, is_best=is_best, on_note=on_note)
 
 
 @contextmanager
@@ -315,9 +325,15 @@ def _is_patience_over(progress: Progress, patience: int | None) -> bool:
 
 
 def _restore_best(checkpoints: Path, model: Any, progress: Progress, recipe: Recipe) -> None:
-    validation = recipe.train.validation
-    if validation and validation.restore_best and progress.best_step not in (None, progress.step):
+    if progress.best_step not in (None, progress.step) and _ends_at_best(progress, recipe):
         load_weights(checkpoint_of(checkpoints, progress.best_step), model)
+
+
+def _ends_at_best(progress: Progress, recipe: Recipe) -> bool:
+    """Tell whether the model that is saved is that of the best step."""
+    validation = recipe.train.validation
+    is_restored = bool(validation and validation.restore_best)
+    return progress.best_step is not None and (is_restored or progress.best_step == progress.step)
 
 
 def _manifest(

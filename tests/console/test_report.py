@@ -53,6 +53,11 @@ def test_a_report_stands_beside_base_and_floor(capsys: pytest.CaptureFixture[str
     ]
 
 
+def test_the_title_says_how_labels_were_ranked(capsys: pytest.CaptureFixture[str]) -> None:
+    console.show_report(report(inputs={"ranked_by": "full rows"}))
+    assert capsys.readouterr().out.startswith("runs/support  (validation, rank by full rows)\n")
+
+
 def test_the_weakest_labels_and_the_most_frequent_confusions_are_shown(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -81,6 +86,48 @@ def test_a_report_of_77_labels_fits_a_screen(capsys: pytest.CaptureFixture[str])
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) <= 40
     assert max(map(len, lines)) <= 80
+
+
+def test_everything_there_is_to_say_fits_a_screen(capsys: pytest.CaptureFixture[str]) -> None:
+    estimate = {"value": 0.5, "low": 0.4, "high": 0.6}
+    part = {"value": "mail", "examples": 9, "accuracy": estimate, "f1_macro": estimate}
+    names = report(labels=77).label_names
+    block = {
+        "verdict": "better",
+        "name": "the base (smollm2-135m-instruct)",
+        "examples": 3080,
+        "p_value": 0.0001,
+        "deltas": {"accuracy": estimate},
+    }
+    full = report(
+        labels=77,
+        split="train",
+        without_support=names[:5],
+        never_predicted=names[:9],
+        free_answers={"named": 0.99, "right": 0.9, "off_label": 0.01},
+        calibration={
+            "coverage": {"share": 0.5, "threshold": 0.9},
+            "ece": 0.1,
+            "ece_by_chance": 0.01,
+            "out_of_scope": estimate,
+            "bins": [{"probability": 0.9, "accuracy": estimate, "examples": 146}],
+        },
+        slices={f"column {n}": [part | {"is_weaker": True}] * 9 for n in range(4)},
+        paired=dict.fromkeys(("base", "floor", "run"), block),
+        gates=[{"passed": True}] * 3,
+    )
+    console.show_report(full)
+    console.show_next(["ftool", "push-to-hub"])
+    lines = capsys.readouterr().out.splitlines()
+    assert 30 < len(lines) <= 40
+    assert max(map(len, lines)) <= 80
+    told = "\n".join(lines)
+    for words in ("weakest labels", "expected", "column 0", "all 3 gates hold", "more in report"):
+        assert words in told
+    console.show_report(report(labels=77, slices={"column": [part | {"is_weaker": False}] * 2}))
+    out = capsys.readouterr().out
+    assert out.count("mail") == 2 and len(out.splitlines()) == 27
+    assert out.count("label_") == 5 + 2 * 5 - 3, "three were read as no label"
 
 
 def test_open_answers_show_loss_and_perplexity(capsys: pytest.CaptureFixture[str]) -> None:

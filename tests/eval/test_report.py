@@ -84,6 +84,7 @@ def test_the_shape_of_metrics_json() -> None:
         "slices",
         "overlap",
         "learning",
+        "gates",
         "inputs",
         "fingerprint",
     ]

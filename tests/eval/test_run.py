@@ -5,9 +5,10 @@ import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
 from tiny import make_project, write_tickets
 
-from ftool.artifacts import PreparedDataset
+from ftool.artifacts import PreparedDataset, TrainingRun
 from ftool.errors import DataError, RecipeError, RunError
 from ftool.eval.findings import Columns
+from ftool.eval.gate import Gates
 from ftool.eval.report import Report
 from ftool.eval.run import evaluate
 from ftool.prepare.run import prepare
@@ -184,9 +185,10 @@ def test_findings_stand_in_the_report_and_pages_beside_it(run, tmp_path):
     assert report.paired["base"]["examples"] == report.base.examples
     assert report.overlap == {"shared": 0, "examples": report.examples, "without": {}}
     assert report.learning["validation"] and report.group is None
-    assert report.free_answers["named"] <= 1
+    assert report.free_answers["named"] <= 1 and report.inputs["ranked_by"] == "trie"
     page = (folder / "report.html").read_text()
     prompt = "&lt;|im_start|&gt;system\nName the intent.&lt;|im_end|&gt;\n&lt;|im_start|&gt;user"
+    assert "mode rank by trie (checked on two prompts beside plain rows)" in page
     assert prompt in page and page.count("<script") == 1
     rows = [json.loads(line) for line in (folder / "predictions.jsonl").read_text().splitlines()]
     wrong = [json.loads(line) for line in (folder / "errors.jsonl").read_text().splitlines()]
@@ -215,3 +217,42 @@ def test_a_missing_column_is_refused_before_scoring(run):
     with pytest.raises(RecipeError, match="`channel` is not a column that the data keep"):
         evaluate(run, columns=columns, on_progress=lambda *step: told.append(step))
     assert told == []
+
+
+def test_gates_are_read_before_and_judged_after(run):
+    told = []
+    for text in ("f1_makro=0.9", "recall[refnd]=0.5"):
+        with pytest.raises(RecipeError, match="did you mean"):
+            evaluate(run, gates=Gates([text]), on_progress=lambda *step: told.append(step))
+    assert told == []
+    report = evaluate(run, split="test", gates=Gates(["accuracy=0", "accuracy.low=1"]))
+    assert [gate["passed"] for gate in report.gates] == [True, False]
+    assert Report.read(run.path / "eval/test") == report
+    assert "Gate fails: accuracy.low" in (run.path / "eval/test/report.html").read_text()
+
+
+def test_another_run_is_compared_on_the_same_rows(run, tmp_path):
+    other = TrainingRun.open(shutil.copytree(run.path, tmp_path / "runs/production"))
+    gates = Gates((), other)
+    with pytest.raises(RunError, match="production was not scored on these rows") as caught:
+        evaluate(run, split="test", gates=gates)
+    assert caught.value.hint.endswith("production --split test")
+    with pytest.raises(RecipeError, match="is the run that is scored itself"):
+        evaluate(other, split="test", gates=gates)
+    evaluate(other, split="test")
+    report = evaluate(run, split="test", gates=gates)
+    assert (
+        report.paired["run"]["both_right"] + report.paired["run"]["both_wrong"] == report.examples
+    )
+    assert report.gates[0]["passed"] and report.gates[0]["value"] == 0
+    assert report.base is not None and set(report.paired) == {"base", "floor", "run"}
+    prepare(load_recipe(tmp_path / "recipe.yaml", ["data.name=other", "seed=5"]))
+    with pytest.raises(RunError, match="production was not scored") as caught:
+        evaluate(run, data=tmp_path / "data/other", split="test", gates=gates)
+    assert caught.value.hint.endswith("data/other --split test")
+
+
+def test_the_base_answers_every_example_where_that_is_asked(run):
+    recipe = load_recipe(run.path / "recipe.yaml", ["eval.base_examples=null"])
+    report = evaluate(run, recipe=recipe, split="train")
+    assert report.base.examples == report.examples

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU, CHRF
 
-from ftool.eval.text_scores import text_scores, token_f1
+from ftool.eval.text_scores import score_names, text_scores, token_f1
 
 WORDS = ["the", "card", "Is", "on", "its", "way,", "today!", "3", "days", "ago.", "re-sent"]
 TEXTS = st.lists(st.sampled_from(WORDS), max_size=9).map(" ".join)
@@ -112,3 +112,8 @@ def test_answers_and_references_come_in_pairs():
     for outputs, references in (([], []), (["a"], [])):
         with pytest.raises(ValueError, match="answers and"):
             text_scores(outputs, references)
+
+
+def test_the_names_of_scores_are_known_before_the_answers() -> None:
+    for references in (["a b", "c"], ['{"x": 1, "y": 2}', '{"z": 1}'], ["{}"], ['{"x": 1}', "no"]):
+        assert score_names(references) == list(text_scores(references, references))

@@ -1,10 +1,17 @@
 import pytest
 import torch
-from tiny import make_project, save_tiny_base
+from safetensors.torch import load_file, save_file
+from tiny import make_project, save_tiny_base, tiny_tokenizer
 from transformers import AutoModelForCausalLM
 
 from ftool.errors import RecipeError, RunError
-from ftool.model.adapter import attach_adapter, load_run_model, save_merged
+from ftool.model.adapter import (
+    attach_adapter,
+    load_run_model,
+    read_back,
+    save_merged,
+    save_model,
+)
 from ftool.model.load import load_base_model
 from ftool.recipe.schema import Lora, Model
 from ftool.train.run import train
@@ -106,3 +113,32 @@ def test_merging_takes_the_whole_base_of_a_quantized_run(run, tmp_path, monkeypa
     assert run.recipe().model.quantization == "4bit"
     save_merged(run, tmp_path / "merged")
     assert (tmp_path / "merged/model.safetensors").is_file()
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_what_was_saved_is_read_back(tmp_path, method):
+    model = adapted(tmp_path, Lora(r=4))
+    if method == "full":
+        model = model.unload()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.01
+    before = logits(model)
+    save_model(model, tiny_tokenizer(), tmp_path / "saved", end_of_turn_id=2)
+    learned_by = [p for n, p in model.named_parameters() if method == "full" or "lora_" in n]
+    with torch.no_grad():
+        for parameter in learned_by:
+            parameter.zero_()
+    assert not torch.equal(logits(model), before)
+    assert torch.equal(logits(read_back(model, tmp_path / "saved")), before)
+
+
+def test_an_adapter_that_lost_a_weight_is_refused(tmp_path):
+    model = adapted(tmp_path, Lora(r=4))
+    save_model(model, tiny_tokenizer(), tmp_path / "saved", end_of_turn_id=2)
+    file = tmp_path / "saved/adapter_model.safetensors"
+    weights = load_file(file)
+    weights.pop(min(weights))
+    save_file(weights, file)
+    with pytest.raises(RunError, match=r"differ in .*lora_"):
+        read_back(model, tmp_path / "saved")
