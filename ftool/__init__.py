@@ -120,6 +120,7 @@ train/              PreparedDataset -> TrainingRun
   loss.py             normalization over the global batch
   optimizer.py        parameter groups, AdamW, schedules
   checkpoint.py       save, seal, verify, resume, keep the best
+  stop.py             SIGTERM and SIGINT while the loop runs
   validate.py         scoring during training
   agreement.py        the saved model scored again
   tracking.py         steps.jsonl and trackers

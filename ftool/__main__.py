@@ -38,9 +38,11 @@ def _refuse(error: FtoolError) -> int:
     return error.exit_code
 
 
-def _interrupted() -> int:
-    typer.echo("interrupted; the same command does the rest", err=True)
-    return INTERRUPTED
+def _ended(code: Any) -> Any:
+    """Return the exit code, told where a signal gave it."""
+    if code in (INTERRUPTED, TERMINATED):
+        typer.echo("interrupted; the same command does the rest", err=True)
+    return code
 
 
 def _bug() -> int:
@@ -57,7 +59,7 @@ def _broken_pipe() -> int:
     return 1
 
 
-def run(words: list[str]) -> int:
+def run(words: list[str]) -> Any:
     """Run one command line and return its exit code."""
     try:
         if any(map(is_secret, words)):
@@ -70,12 +72,14 @@ def run(words: list[str]) -> int:
     except FtoolError as error:
         return _refuse(error)
     except KeyboardInterrupt:
-        return _interrupted()
+        return _ended(INTERRUPTED)
+    except SystemExit as end:
+        return _ended(end.code)
     except BrokenPipeError:
         return _broken_pipe()
     except Exception as error:
         return _refuse(told) if (told := refusal_of(error)) else _bug()
-    return _interrupted() if code == INTERRUPTED else int(code)
+    return _ended(code)
 
 
 def _terminate(*_: Any) -> NoReturn:

@@ -14,6 +14,7 @@ Any other exception is a bug in ftool: the traceback is kept and the exit code i
 
 from collections.abc import Sequence
 from difflib import get_close_matches
+from signal import Signals
 
 from ftool.credentials import masked
 
@@ -66,6 +67,20 @@ class DivergedError(RunError):
         super().__init__(
             f"step {step}: {cause}",
             hint="lower train.learning_rate or look at these examples, then train with --fresh",
+        )
+
+
+class StoppedError(RunError):
+    """A signal asked to stop, and what was done until then is saved.
+
+    Args:
+        number: of the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        super().__init__(
+            f"stopped by {Signals(number).name}", hint="the same command goes on from there"
         )
 
 

@@ -18,6 +18,7 @@ from ftool.artifacts import (
     write_jsonl,
 )
 from ftool.errors import RunError
+from ftool.eval.report import METRICS_FILE
 from ftool.eval.scorer import Scorer
 from ftool.example import Example
 
@@ -33,6 +34,7 @@ def predict_resumably(
 ) -> list[Prediction]:
     """Make one prediction per example, in their order, and keep each batch as soon as it is made.
 
+    A report beside the file goes as soon as it is no longer made of these predictions.
     What the file holds is used again where it was made of the same inputs, whole or not; else it
     is made anew.
 
@@ -57,6 +59,7 @@ def predict_resumably(
     known = {place for place, example in enumerate(examples) if example.id in found}
     if len(known) < len(examples):
         file.parent.mkdir(parents=True, exist_ok=True)
+        file.with_name(METRICS_FILE).unlink(missing_ok=True)
         write_jsonl(file, [prediction.as_dict() for prediction in found.values()])
         write_json(made_of, stated)
     for batch in scorer.batches(examples, known=known, on_progress=on_progress, on_note=on_note):

@@ -13,7 +13,15 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
-from ftool.artifacts import OnNote, fingerprint, ignore_note, read_json, write_json, write_text
+from ftool.artifacts import (
+    OnNote,
+    TrainingStep,
+    fingerprint,
+    ignore_note,
+    read_json,
+    write_json,
+    write_text,
+)
 from ftool.errors import DeviceError, DivergedError, RunError
 from ftool.seal import damages, sealed_files, sync
 from ftool.shortage import first_line, free_gib, is_out_of_memory, is_out_of_room
@@ -28,6 +36,8 @@ class Progress:
     """How far a run is, and how good it was at its best.
 
     `since_best` counts validations without a better one; `log_bytes` is where steps.jsonl ended.
+    `unscored` is the step itself where a signal came before its validation was over: it is scored
+    and logged as soon as the run goes on.
     """
 
     step: int = 0
@@ -36,6 +46,7 @@ class Progress:
     best_loss: float | None = None
     since_best: int = 0
     log_bytes: int = 0
+    unscored: TrainingStep | None = None
 
     def is_better(self, metric: float, loss: float) -> bool:
         """Tell whether a validation beats the best so far; the lower loss decides a tie."""
@@ -47,7 +58,7 @@ class Progress:
         """Take note of a validation; `metric` counts upwards."""
         if self.is_better(metric, loss):
             return Progress(step, step, metric, loss, 0, self.log_bytes)
-        return replace(self, step=step, since_best=self.since_best + 1)
+        return replace(self, step=step, since_best=self.since_best + 1, unscored=None)
 
 
 def save_checkpoint(
@@ -143,7 +154,9 @@ def best_of(path: Path) -> Path | None:
 
 def load_progress(path: Path) -> Progress:
     """Read how far the run was at a checkpoint."""
-    return Progress(**read_json(path / PROGRESS))
+    stored = read_json(path / PROGRESS)
+    step = stored.pop("unscored", None)
+    return Progress(**stored, unscored=step and TrainingStep(**step))
 
 
 def load_origin(path: Path) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from signal import Signals
 from typing import Any
 
 from ftool.artifacts import (
@@ -23,7 +24,7 @@ from ftool.artifacts import (
     write_json,
     write_text,
 )
-from ftool.errors import DivergedError, RecipeError
+from ftool.errors import DivergedError, RecipeError, StoppedError
 from ftool.lock import locked
 from ftool.model.adapter import save_model
 from ftool.recipe.file import dump_recipe
@@ -66,6 +67,7 @@ from ftool.train.loop import training_steps
 from ftool.train.order import divided, global_batch
 from ftool.train.plan import HALVED, MEMORY_HINT, Plan
 from ftool.train.space import refuse_little_room, room_of
+from ftool.train.stop import Asked, agreed, leaving_off, noted_signals
 from ftool.train.tracking import StepLog, check_trackers
 from ftool.train.validate import make_validator
 
@@ -86,6 +88,7 @@ class Watchers:
 class _Saver:
     """What a checkpoint is made of, and how many stay."""
 
+    accelerator: Any
     folder: Path
     model: Any
     optimizer: Any
@@ -263,7 +266,8 @@ def _run(
             "plan": parts.plan.as_dict(),
             "environment": environment(parts.device),
         }
-        saver = _Saver(checkpoints, model, optimizer, recipe.train.checkpoint.keep, origin)
+        keep = recipe.train.checkpoint.keep
+        saver = _Saver(accelerator, checkpoints, model, optimizer, keep, origin)
         progress = _consume(steps, parts, progress, log, saver, watchers)
     _restore_best(checkpoints, model, progress, recipe)
     return accelerator.unwrap_model(model, keep_fp32_wrapper=False), progress
@@ -280,20 +284,40 @@ def _consume(
     """Validate, log and save what the loop yields, until it ends or patience is over."""
     validation = parts.recipe.train.validation
     patience = validation.patience if validation else None
-    while not _is_patience_over(progress, patience):
-        step = next(steps, None)
-        if step is None:
-            return progress
-        step, progress = _validated(step, progress, parts, saver.model)
-        progress = replace(progress, step=step.step, log_bytes=log.add(step))
-        watchers.on_step(step, parts.plan.total_steps)
-        is_last = step.step == parts.plan.total_steps or _is_patience_over(progress, patience)
-        is_best = progress.best_step == step.step
-        if is_last or is_best or step.step % parts.plan.checkpoint_every == 0:
-            log.sync()
-            saver.save(progress)
+    with noted_signals() as came:
+        asked = agreed(came, saver.accelerator)
+        while not _is_patience_over(progress, patience):
+            step = progress.unscored or next(steps, None)
+            if step is None:
+                return progress
+            is_saved = step.step == progress.step  # as it is saved, it was not scored
+            try:
+                step, progress = _validated(step, progress, parts, saver.model, asked)
+                progress = replace(progress, step=step.step, log_bytes=log.add(step))
+                watchers.on_step(step, parts.plan.total_steps)
+            except StoppedError:
+                progress = replace(progress, step=step.step, unscored=step)
+            is_over = _is_patience_over(progress, patience)
+            if not is_saved and (is_over or _is_due(progress, parts.plan) or asked()):
+                log.sync()
+                saver.save(progress)
+                is_saved = True
+            if is_saved and (number := asked()):
+                watchers.on_note(_stopped(number, progress.step))
+                raise StoppedError(number)
     watchers.on_note(f"stopped early: {patience} validations without a better one")
     return progress
+
+
+def _is_due(progress: Progress, plan: Plan) -> bool:
+    """Tell whether a step is saved: at its interval, as the best so far, as the last."""
+    step = progress.step
+    return step in (plan.total_steps, progress.best_step) or step % plan.checkpoint_every == 0
+
+
+def _stopped(number: int, step: int) -> str:
+    name = Signals(number).name
+    return f"stopped by {name}: step {step} is saved, the same command goes on from there"
 
 
 def _resume(checkpoint: Path | None, model: Any, optimizer: Any, note: OnNote) -> Progress:
@@ -307,14 +331,19 @@ def _resume(checkpoint: Path | None, model: Any, optimizer: Any, note: OnNote) -
 
 
 def _validated(
-    step: TrainingStep, progress: Progress, parts: Assembled, model: Any
+    step: TrainingStep, progress: Progress, parts: Assembled, model: Any, asked: Asked
 ) -> tuple[TrainingStep, Progress]:
-    """Validate where a validation is due: at its interval and after the last step."""
+    """Validate where a validation is due: at its interval and after the last step.
+
+    Raises:
+        StoppedError: a signal asked to stop before the validation was over.
+    """
     every = parts.plan.validate_every
     is_due = every and (step.step % every == 0 or step.step == parts.plan.total_steps)
     if parts.validator is None or not is_due:
         return step, progress
-    scores = parts.validator.score(model, step=step.step)
+    tell = leaving_off(parts.validator.on_progress, asked)
+    scores = replace(parts.validator, on_progress=tell).score(model, step=step.step)
     after = progress.after(step.step, parts.validator.goodness(scores), scores["loss"])
     found = Validation(scores, len(parts.validator.examples), after.best_step == step.step)
     return replace(step, validation=found), after

@@ -3,6 +3,7 @@ import torch
 from tiny import tiny_model, tiny_tokenizer
 
 from ftool.errors import DataError
+from ftool.eval import losses
 from ftool.eval.losses import loss_batches
 from ftool.example import NOT_LEARNED, Example, Message
 from ftool.model.encode import encode_examples, make_encoder
@@ -51,6 +52,17 @@ def test_scores_are_those_of_plain_passes(kind, examples):
         assert found.id == example.id
         assert found.loss == pytest.approx(loss, abs=1e-5)
         assert (found.learned_tokens, found.correct_tokens) == (tokens, right)
+
+
+@pytest.mark.parametrize(("kind", "examples"), [("chat", CHATS), ("text", TEXTS)])
+def test_batches_of_known_examples_are_left_out_and_the_others_keep_every_bit(
+    kind, examples, monkeypatch
+):
+    monkeypatch.setattr(losses, "BATCH_SIZE", 1)
+    model, encoder = tiny_model(), make_encoder(tiny_tokenizer(), kind=kind)
+    every = scored(model, encoder, examples)
+    left = [dict(batch) for batch in loss_batches(model, encoder, examples, known={0, 2}) if batch]
+    assert left == [{1: every[1]}]
 
 
 def test_the_bytes_are_those_of_the_learned_text():

@@ -111,6 +111,26 @@ def test_more_examples_of_the_same_inputs_are_added(tmp_path, asked):
     assert asked == [5, made_again]
 
 
+def test_a_batch_of_which_something_is_missing_is_asked_whole(tmp_path, asked):
+    file = tmp_path / "predictions.jsonl"
+    whole = predict(file)
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:4]))
+    told = []
+    assert predict(file, on_progress=lambda *step: told.append(step[1])) == whole
+    assert asked == [12, 9] and told == [6, 9, 12]
+    assert len(lines_of(file)) == 12
+
+
+def test_a_report_of_other_predictions_goes(tmp_path, asked):
+    file, report = tmp_path / "predictions.jsonl", tmp_path / "metrics.json"
+    predict(file)
+    report.write_text("{}")
+    predict(file)
+    assert report.exists()
+    predict(file, inputs={"dataset": "other"})
+    assert not report.exists()
+
+
 def test_a_file_of_anything_else_is_not_trusted(tmp_path, asked):
     file = tmp_path / "predictions.jsonl"
     expected = labels_of(predict(file))

@@ -31,6 +31,8 @@ def test_batches_hold_a_bounded_number_of_tokens(monkeypatch):
     assert {place: text for batch in batches for place, text in batch.items()} == dict(
         enumerate(generate(model))
     )
+    left = generated_batches(model, tokenizer, PROMPTS, end_id=2, max_new_tokens=6, known={1, 2})
+    assert list(left) == [batches[1]]
 
 
 def test_generation_is_greedy_and_ends_at_the_end_token():

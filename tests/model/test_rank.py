@@ -148,6 +148,17 @@ def test_batches_hold_a_bounded_number_of_tokens(monkeypatch):
     assert batches == [[0, 3], [2], [1]]
 
 
+def test_batches_of_known_prompts_are_left_out_and_the_others_keep_every_bit(monkeypatch):
+    monkeypatch.setattr(rank, "BATCH_TOKENS", 11)
+    prompts = [[5], [6, 7, 8, 9, 10, 11], [6, 7, 8, 9, 10], [9, 5]]
+    model, labels = tiny_model(), [[20, END], [21, END]]
+    every = list(ranked_batches(model, prompts, labels))
+    assert list(ranked_batches(model, prompts, labels, known={0, 2})) == [every[0], every[2]]
+    assert list(ranked_batches(model, prompts, labels, known={0, 2, 3})) == [every[2]]
+    slowly = list(ranked_batches(model, prompts, labels, known={0, 2}, method="full rows"))
+    assert [list(batch) for batch in slowly] == [[1], [3]]
+
+
 def test_the_prompt_runs_once_and_no_label_gets_a_row_of_its_own():
     model = tiny_model()
     tokens = []

@@ -4,6 +4,7 @@ import builtins
 import contextlib
 import functools
 import hashlib
+import importlib
 import io
 import json
 import multiprocessing
@@ -11,6 +12,7 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time
 import traceback
 from dataclasses import dataclass, field
@@ -79,6 +81,8 @@ def _child(connection: Any, task: Any) -> None:
         answer = Outcome(0, "", notes)
     except FtoolError as error:
         answer = Outcome(error.exit_code, f"{error.message} | {error.hint}", notes)
+    except SystemExit as end:
+        answer = Outcome(int(end.code or 0), "", notes)
     except BaseException:
         answer = Outcome(BUG, traceback.format_exc(), notes)
     connection.send(answer)
@@ -121,6 +125,24 @@ def prepare_task(notes: list[str], *, project: Path) -> None:
 
     os.chdir(project)
     prepare(load_recipe(Path("recipe.yaml")), on_note=notes.append)
+
+
+def command_task(
+    notes: list[str], *, project: Path, words: tuple[str, ...], fault: Any = None
+) -> None:
+    """Run the command line in this process, after a fault was put into it; stderr is noted."""
+    from ftool.__main__ import main
+
+    os.chdir(project)
+    sys.argv = ["ftool", *words]
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
+            if fault:
+                fault()
+            main()
+    finally:
+        notes.append(said.getvalue())
 
 
 def hold_task(notes: list[str], *, folder: Path, gate: Path) -> None:
@@ -340,6 +362,38 @@ class Bomb:
         write(content[: len(content) // 2])
         file.flush()
         os._exit(KILLED)
+
+
+def send_at(place: str, call: int, *numbers: int) -> None:
+    """Send this process signals as a function is called for the nth time.
+
+    Args:
+        place: module and name of the function, with a dot between them.
+        call: counted from 1.
+        numbers: of the signals, one after the other.
+    """
+    owner, name = place.rsplit(".", 1)
+    module = importlib.import_module(owner)
+    called, calls = getattr(module, name), 0
+
+    def calling(*arguments: Any, **named: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        for number in numbers if calls == call else ():
+            os.kill(os.getpid(), number)
+        return called(*arguments, **named)
+
+    assert callable(called)
+    setattr(module, name, calling)
+
+
+def in_small_batches(fault: Any) -> None:
+    """Rank a few prompts at a time, then put a fault into the process, if any."""
+    from ftool.model import rank
+
+    rank.BATCH_TOKENS = 60
+    if fault:
+        fault()
 
 
 def poison_weight(step: int, value: float) -> Any:

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tiny import tiny_model
 
+from ftool.artifacts import TrainingStep
 from ftool.errors import DeviceError, DivergedError, RunError
 from ftool.recipe.schema import Train
 from ftool.train import checkpoint
@@ -69,6 +70,14 @@ def test_weights_moments_progress_and_origin_come_back_bit_equal(folder):
         for name, value in state.items():
             assert torch.equal(value, other_optimizer.state_dict()["state"][key][name])
     assert (load_progress(path), load_origin(path)) == (progress, ORIGIN)
+
+
+def test_a_step_whose_validation_was_left_off_comes_back_until_it_is_scored(folder, save):
+    step = TrainingStep(4, 0.5, 90, 30, 1.25, 1e-3, 0.7, 812.5, 1.5)
+    progress = load_progress(save(4, best_step=2, best_metric=0.5, best_loss=1.0, unscored=step))
+    assert progress.unscored == step
+    assert progress.after(4, 0.4, 1.1).unscored is None
+    assert progress.after(4, 0.6, 0.9) == Progress(4, 4, 0.6, 0.9)
 
 
 @pytest.mark.parametrize(

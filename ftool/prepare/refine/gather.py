@@ -1,6 +1,7 @@
 """Rows -> shards: read, convert, clean, redact, filter, on as many processes as there are."""
 
 import os
+import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -181,7 +182,11 @@ def _on_processes(
 
 
 def _end_with_parent() -> None:
-    """End this process when the one that started it ends, also by a kill, which tells nobody."""
+    """End this process when the one that started it ends, also by a kill, which tells nobody.
+
+    Ctrl-C reaches both; it is left to the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is None:
         return
