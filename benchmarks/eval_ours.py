@@ -25,6 +25,7 @@ from ftool.model.load import load_base_model
 from ftool.recipe.schema import Model
 
 DRAWS = 10_000
+BRUTE_ROWS = 64
 
 
 def examples_of(job: dict[str, Any]) -> list[Example]:
@@ -53,8 +54,8 @@ def scored(job: dict[str, Any], mode: str) -> Iterator[list[Any]]:
 
 
 def brute(job: dict[str, Any], mode: str) -> Iterator[list[Any]]:
-    """Yield the likeliest label of every row, each label run behind each whole prompt."""
-    scorer, rows = _scorer(job, mode), examples_of(job)
+    """Yield the likeliest label of the first rows, each label run behind each whole prompt."""
+    scorer, rows = _scorer(job, mode), examples_of(job)[:BRUTE_ROWS]
     names = scorer.label_names
     labels = [scorer.encoder.completion(rows[0], name) for name in names]
     yield []

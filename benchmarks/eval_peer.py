@@ -45,6 +45,13 @@ class Timed(HFLM):  # type: ignore[misc]
         self.seconds += time.perf_counter() - started
         return found
 
+    def _encode_pair(self, context: str, continuation: str) -> Any:
+        """Leave the line break before an answer with the prompt, as in training.
+
+        The harness scores it with the answer: all labels alike, but every loss more.
+        """
+        return self.tok_encode(context), self.tok_encode(continuation)
+
     def _tune(self, requests: Any) -> None:
         longest = max(len(self.tok_encode("".join(request.args))) for request in requests)
         took = {}

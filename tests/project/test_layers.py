@@ -14,7 +14,7 @@ HOMES = {
     "peft": "model/",
     "rich": "console/",
     "evaluate": "eval/metric.py",
-    "typer": ("cli.py", "__main__.py"),
+    "typer": ("cli.py", "arguments.py", "__main__.py"),
 }
 
 
