@@ -123,6 +123,7 @@ train/              PreparedDataset -> TrainingRun
   stop.py             SIGTERM and SIGINT while the loop runs
   validate.py         scoring during training
   agreement.py        the saved model scored again
+  manifest.py         what a finished run says of itself
   tracking.py         steps.jsonl and trackers
 eval/               run or model + split -> Report
   run.py              load, predict, score, write

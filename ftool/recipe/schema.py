@@ -206,10 +206,11 @@ class Data(Block):
     """Where rows come from."""
     system: str | None = None
     """System message put before every conversation that has none."""
-    label_names: Literal["auto", "none"] | Annotated[list[str], Field(min_length=1)] = "auto"
-    """The closed set of labels: a list, `auto` (those found) or `none` (open answers)."""
-    label_style: Literal["as_found", "words"] = "as_found"
-    """`words` writes `card_arrival` as `card arrival`, which a language model knows better."""
+    label_names: Literal["auto", "words", "none"] | Annotated[list[str], Field(min_length=1)] = (
+        "auto"
+    )
+    """The closed set of labels: a list, `auto` (those found), `words` (those found, `card_arrival`
+    written as `card arrival`, as a language model knows it) or `none` (open answers)."""
     keep_columns: list[str] = []
     """User columns carried along in `extra`."""
     clean: Clean = Clean()

@@ -4,21 +4,18 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
 from typing import Any
 
 from ftool.artifacts import (
     MANIFEST,
-    SCHEMA,
     OnNote,
     OnProgress,
     TrainingRun,
     TrainingStep,
     Validation,
-    fingerprint,
-    ftool_version,
     ignore_note,
     ignore_progress,
     write_json,
@@ -29,7 +26,6 @@ from ftool.lock import locked
 from ftool.model.adapter import save_model
 from ftool.recipe.file import dump_recipe
 from ftool.recipe.schema import NAME_PATTERN, Recipe
-from ftool.seal import sealed_files
 from ftool.shortage import shortages_told
 from ftool.train.agreement import score_saved
 from ftool.train.assemble import (
@@ -64,6 +60,7 @@ from ftool.train.folder import (
     tell_changes,
 )
 from ftool.train.loop import training_steps
+from ftool.train.manifest import run_manifest
 from ftool.train.order import divided, global_batch
 from ftool.train.plan import HALVED, MEMORY_HINT, Plan
 from ftool.train.space import refuse_little_room, room_of
@@ -162,7 +159,7 @@ def train(
         with _naming_examples(folder / DIVERGED, parts):
             model, progress = _run(parts, folder, identity, checkpoint, watchers)
         saved = {"saved_scores": _saved(parts, model, folder / MODEL, progress, on_note)}
-        manifest = _manifest(parts, folder, identity, model, progress) | saved
+        manifest = run_manifest(parts, folder, identity, model, progress) | saved
         write_json(folder / MANIFEST, {**manifest, "seconds": round(time.monotonic() - started, 1)})
     return TrainingRun.open(folder)
 
@@ -363,42 +360,3 @@ def _ends_at_best(progress: Progress, recipe: Recipe) -> bool:
     validation = recipe.train.validation
     is_restored = bool(validation and validation.restore_best)
     return progress.best_step is not None and (is_restored or progress.best_step == progress.step)
-
-
-def _manifest(
-    parts: Assembled, folder: Path, identity: Mapping[str, Any], model: Any, progress: Progress
-) -> dict[str, Any]:
-    parameters = [(value.numel(), value.requires_grad) for value in model.parameters()]
-    best = None
-    if parts.validator and progress.best_metric is not None:
-        is_loss = parts.validator.metric == "loss"
-        best = {
-            "name": parts.validator.metric,
-            "value": progress.best_loss if is_loss else progress.best_metric,
-        }
-    content = {
-        "schema": SCHEMA,
-        "ftool": ftool_version(),
-        "kind": "run",
-        "status": "finished",
-        "name": folder.name,
-        "steps": progress.step,
-        "best_step": progress.best_step,
-        "best_metric": best,
-        "base_model": asdict(parts.loaded.base),
-        "method": parts.recipe.train.method.kind,
-        "trainable_parameters": sum(count for count, learns in parameters if learns),
-        "parameters": sum(count for count, _ in parameters),
-        "dataset": {
-            "name": parts.recipe.data_name,
-            "fingerprint": parts.dataset.fingerprint,
-            "rows": parts.dataset.rows,
-            "label_names": list(parts.dataset.label_names),
-        },
-        "dataset_fingerprint": parts.dataset.fingerprint,
-        "overlong_rejected": parts.overlong,
-        "environment": environment(parts.device),
-        "identity": identity,
-        "model_files": sealed_files(folder / MODEL),
-    }
-    return {**content, "fingerprint": fingerprint(content)}

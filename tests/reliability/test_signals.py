@@ -100,7 +100,7 @@ OUTSIDE_THE_LOOP = {
     "plan": ("ftool.train.run.settle_plan", 1, 0),
     "best weights": ("ftool.train.run._restore_best", 1, 6),
     "writing the model": ("ftool.model.adapter.save_tokenizer", 1, 6),
-    "manifest": ("ftool.train.run.write_json", 1, 6),
+    "manifest": ("ftool.train.run.write_json", 2, 6),
 }
 
 

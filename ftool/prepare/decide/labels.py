@@ -46,7 +46,7 @@ def find_spellings(counts: Mapping[str, int], data: "Data") -> Spellings:
     merged: dict[str, dict[str, int]] = {}
     for spellings in groups.values():
         best = min(spellings, key=lambda name: (name not in declared, -counts.get(name, 0), name))
-        if data.label_style == "words" and best not in declared:
+        if data.label_names == "words" and best not in declared:
             best = " ".join(best.replace("_", " ").split()) or best
         others = [name for name in spellings if name != best and name not in declared]
         chosen |= dict.fromkeys(others, best)
