@@ -111,7 +111,7 @@ def test_a_wrong_item_hides_the_other_branches_of_its_list(tmp_path: Path) -> No
         """override  data.label_names: {"a": 1} is not 'auto', 'words', 'none' or a list"""
     ]
     assert problems(tmp_path, "", "data.label_names=[]") == [
-        "override  data.label_names: [] is not 'auto', 'none' or a list of at least 1 item"
+        "override  data.label_names: [] is not 'auto', 'words', 'none' or a list of at least 1 item"
     ]
 
 

@@ -1,6 +1,8 @@
 """The stock transformers.Trainer on the tiny model of the tests, which can be killed and broken."""
 
+import contextlib
 import hashlib
+import io
 import math
 from pathlib import Path
 from typing import Any
@@ -54,7 +56,7 @@ def _make(folder: Path, change: dict[str, Any]) -> Any:
         use_cpu=True,
         report_to=[],
         disable_tqdm=True,
-        logging_steps=2,
+        logging_strategy="no",
         save_total_limit=2,
         **settings,
     )
@@ -76,7 +78,8 @@ def stock_task(_: list[str], *, folder: Path, fault: Any, change: dict[str, Any]
 
     trainer.add_callback(Watch())
     has_checkpoint = any((folder / "out").glob("checkpoint-*"))
-    trainer.train(resume_from_checkpoint=True if has_checkpoint else None)
+    with contextlib.redirect_stdout(io.StringIO()):
+        trainer.train(resume_from_checkpoint=True if has_checkpoint else None)
     trainer.save_model(str(folder / "final"))
 
 
