@@ -107,6 +107,7 @@ model/              the only folder that imports transformers and peft
   trie.py             the labels' token sequences as a tree
 train/              PreparedDataset -> TrainingRun
   run.py              own the run folder, from the plan to the manifest
+  team.py             several processes: what the main one does for all, one end for all
   assemble.py         model, examples and plan, for a run or a dry run
   dry_run.py          what a training will take, by a few of its steps
   folder.py           the run folder: new, resumed, finished or refused

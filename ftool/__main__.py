@@ -5,14 +5,16 @@ import io
 import os
 import signal
 import sys
+import time
 import traceback
+from pathlib import Path
 from typing import Any, NoReturn
 
 import typer
 
 from ftool.cli import app
 from ftool.credentials import WHERE, is_secret
-from ftool.errors import FtoolError, RecipeError
+from ftool.errors import DeviceError, FtoolError, RecipeError
 from ftool.shortage import refusal_of
 
 INTERRUPTED = 130
@@ -20,6 +22,8 @@ TERMINATED = 143
 BUG = 70
 SPINS = "20000"
 """How long OpenMP threads spin for one another; the default starves on a machine that is shared."""
+LAST_SECONDS = 1.0
+"""What the main process has to say why all end; a launcher ends it as soon as one has ended."""
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 """Parameters of glibc's mallopt, as malloc.h numbers them."""
 
@@ -30,9 +34,24 @@ def _usage_error(error: typer.TyperException) -> RecipeError:
     return RecipeError(error.format_message(), hint=f"run: {command} --help")
 
 
+def _is_beside() -> bool:
+    """Tell whether another process speaks for this one, as torchrun and accelerate count them."""
+    return sys.argv[1:2] == ["train"] and os.environ.get("RANK", "0") != "0"
+
+
+def _speak() -> None:
+    """Show what the main process cannot know of this one."""
+    if _is_beside():
+        sys.stderr = sys.__stderr__
+
+
 def _refuse(error: FtoolError) -> int:
     from ftool.console import show_error
 
+    if isinstance(error, DeviceError):
+        _speak()
+    elif _is_beside():
+        time.sleep(LAST_SECONDS)
     with contextlib.suppress(OSError):  # stderr may lie on the disk that is full
         show_error(error)
     return error.exit_code
@@ -48,6 +67,7 @@ def _ended(code: Any) -> Any:
 def _bug() -> int:
     from ftool.console import show_bug
 
+    _speak()
     show_bug(traceback.format_exc())
     typer.echo("\nThis is a bug in ftool, not a mistake of yours; please report it.", err=True)
     return BUG
@@ -111,6 +131,8 @@ def main() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+    if _is_beside():
+        sys.stdout = sys.stderr = Path(os.devnull).open("w", encoding="utf-8")  # noqa: SIM115
     sys.exit(run(sys.argv[1:]))
 
 

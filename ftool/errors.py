@@ -5,6 +5,7 @@ FtoolError       1   anything ftool refuses on purpose
   RecipeError    2   the recipe, an override or the usage is wrong
   DataError      3   a source, a row or a prepared dataset is wrong
   RunError       3   a run is missing, locked, incomplete or of other inputs; training diverged
+    ElsewhereError   another process of the same training ended; with the exit code of that one
   GateError      4   a metric is below its gate
   DeviceError    5   memory, GPU, precision or disk is not enough
   HubError       6   the Hub or the network refused
@@ -82,6 +83,20 @@ class StoppedError(RunError):
         super().__init__(
             f"stopped by {Signals(number).name}", hint="the same command goes on from there"
         )
+
+
+class ElsewhereError(RunError):
+    """Another process of the same training refused or ended, and says why.
+
+    Args:
+        message: of that process, where it is known.
+        hint: likewise.
+        exit_code: likewise.
+    """
+
+    def __init__(self, message: str, *, hint: str, exit_code: int) -> None:
+        super().__init__(message, hint=hint)
+        self.exit_code = exit_code
 
 
 class GateError(FtoolError):

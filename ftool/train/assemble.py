@@ -1,12 +1,13 @@
 """What a training is made of: model, examples, plan; the same for a run and for a dry run."""
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 
 from ftool.artifacts import OnNote, PreparedDataset
 from ftool.errors import DataError, RunError
@@ -113,7 +114,10 @@ def make_accelerator(
     parts: Assembled, *, trackers: Sequence[str] = (), folder: Path | None = None
 ) -> Accelerator:
     """Return what wraps a model for this device; trackers write into the folder."""
+    # Buffers never change, and processes may run different numbers of micro-batches.
+    alike = DistributedDataParallelKwargs(broadcast_buffers=False)
     return Accelerator(
+        kwargs_handlers=[alike],
         mixed_precision="bf16" if parts.device.dtype == torch.bfloat16 else "no",
         cpu=parts.device.device.type == "cpu",
         log_with=list(trackers) or None,
@@ -129,7 +133,10 @@ def prepare_to_train(parts: Assembled, accelerator: Accelerator) -> tuple[Any, A
     if parts.plan.activation_checkpointing:
         checkpoint_activations(parts.model)
     optimizer = make_optimizer(parts.model, parts.recipe.train)
-    model, optimizer = accelerator.prepare(parts.model, optimizer)
+    with warnings.catch_warnings():
+        # The name of make_accelerator's setting; the newer one is not in every version we allow.
+        warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+        model, optimizer = accelerator.prepare(parts.model, optimizer)
     return model, optimizer
 
 

@@ -22,6 +22,7 @@ from ftool.train.loop import peak_memory_gib, training_steps
 from ftool.train.order import divided, global_batch
 from ftool.train.plan import HALVED, MEMORY_HINT
 from ftool.train.space import room_of
+from ftool.train.team import joined
 
 TIMED_STEPS = 3
 
@@ -86,7 +87,13 @@ def dry_run(
         DeviceError: the memory is not enough.
         RunError: training diverges at once.
     """
-    parts = assemble(recipe, open_dataset(recipe, folder / "data"), on_note=on_note)
+    dataset = open_dataset(recipe, folder / "data")
+    with joined() as team:
+        parts = team.together(lambda: assemble(recipe, dataset, on_note=on_note))
+        return _tried(parts, folder, on_note, on_progress)
+
+
+def _tried(parts: Assembled, folder: Path, on_note: OnNote, on_progress: OnProgress) -> DryRun:
     accelerator = make_accelerator(parts)
     model, optimizer = prepare_to_train(parts, accelerator)
     tries = min(TIMED_STEPS, parts.plan.total_steps)
@@ -102,7 +109,7 @@ def dry_run(
             examples,
             accelerator=accelerator,
             plan=plan,
-            recipe=recipe,
+            recipe=parts.recipe,
             start=Start(on_plan=lambda plan: on_note(plan.reasons[HALVED])),
         )
         started = time.perf_counter()

@@ -1,6 +1,7 @@
 """The run folder: new, resumed, finished or somebody else's; the same run or refused."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,12 +12,17 @@ from ftool.artifacts import (
     TrainingRun,
     is_ours,
     read_json,
+    write_json,
 )
-from ftool.errors import RunError
+from ftool.errors import DivergedError, RunError
 from ftool.lock import LOCK, OWNER, locked
+from ftool.train.assemble import Assembled
+from ftool.train.attempt import ATTEMPT, Death, halved, last_death
 from ftool.train.checkpoint import best_of, load_origin, newest_checkpoint
 from ftool.train.fingerprint import changes, refuse_other
+from ftool.train.order import divided, global_batch, shares
 from ftool.train.plan import HALVED, Plan
+from ftool.train.team import Team
 
 RECIPE, PLAN, DIVERGED = "recipe.yaml", "plan.json", "diverged.json"
 CHECKPOINTS, MODEL = "checkpoints", "model"
@@ -125,11 +131,67 @@ def settle_plan(folder: Path, plan: Plan, checkpoint: Path | None, *, is_auto: b
     return replace(plan, **kept, shared_prefix=shared)
 
 
+def settled_plan(
+    parts: Assembled, folder: Path, checkpoint: Path | None, team: Team, on_note: OnNote
+) -> Plan:
+    """Write the plan down, or take that of an interrupted run, and return it.
+
+    Args:
+        parts: of the training, with the plan found here and now.
+        folder: of the run.
+        checkpoint: to go on from.
+        team: the processes that share a step.
+        on_note: told where the last try died, and which micro-batches became smaller.
+    """
+    is_auto = parts.recipe.train.batch_size_per_device == "auto"
+    plan = settle_plan(folder, parts.plan, checkpoint, is_auto=is_auto)
+    if death := last_death(folder):
+        on_note(death.sentence(is_auto=is_auto))
+        plan = _after_death(parts, plan, death, team) if is_auto else plan
+    if HALVED in plan.reasons:
+        on_note(plan.reasons[HALVED])
+    write_json(folder / PLAN, plan.as_dict())
+    (folder / ATTEMPT).unlink(missing_ok=True)
+    return plan
+
+
+def _after_death(parts: Assembled, plan: Plan, death: Death, team: Team) -> Plan:
+    """Return smaller micro-batches where those of a step took too much memory."""
+    if not death.for_memory:
+        return plan
+    size, seed = parts.recipe.train.global_batch_size, parts.recipe.seed
+    batch = global_batch(len(parts.examples), size, seed=seed, step=death.step - 1)
+    every = shares(batch, parts.examples, team.size)
+    micro = [part for share in every for part in divided(share, parts.examples, plan)]
+    return halved(plan, micro, step=death.step) or plan
+
+
 def _last_plan(folder: Path) -> Plan | None:
     try:
         return Plan(**read_json(folder / PLAN))
     except (RunError, TypeError):
         return None
+
+
+@contextmanager
+def naming_examples(file: Path, parts: Assembled, team: Team) -> Iterator[None]:
+    """Write down which examples a step learned that met something not finite.
+
+    Raises:
+        DivergedError: of the body, with the name of the file.
+    """
+    if team.is_main:
+        file.unlink(missing_ok=True)
+    try:
+        yield
+    except DivergedError as error:
+        if not team.is_main:
+            raise
+        size, seed = parts.recipe.train.global_batch_size, parts.recipe.seed
+        batch = global_batch(len(parts.examples), size, seed=seed, step=error.step - 1)
+        ids = [parts.examples[index].id for index in batch]
+        write_json(file, {"step": error.step, "cause": error.cause, "examples": ids})
+        raise DivergedError(error.step, f"{error.cause}; its examples are in {file}") from error
 
 
 def tell_changes(checkpoint: Path, environment: Mapping[str, Any], on_note: OnNote) -> None:

@@ -20,7 +20,7 @@ from ftool.shortage import is_out_of_memory
 from ftool.train.attempt import ANEW, Start, halved
 from ftool.train.loss import normalized_loss
 from ftool.train.optimizer import learning_rate, set_learning_rate
-from ftool.train.order import divided, global_batch
+from ftool.train.order import divided, global_batch, shares
 from ftool.train.plan import Plan
 
 
@@ -39,6 +39,7 @@ def training_steps(
     Order, learning rate and dropout follow from the seed and the step alone, so a run that starts
     behind some steps with the weights and optimizer of the last goes on exactly as it would have.
 
+    Several processes share every global batch; all take part in each step and yield the same.
     Where memory ran out, `auto` makes the step again, and all after it, of smaller micro-batches.
 
     Raises:
@@ -46,19 +47,19 @@ def training_steps(
         DeviceError: the memory is not enough.
     """
     train, seed = recipe.train, recipe.seed
-    lengths = [len(example.input_ids) for example in examples]
     for step in range(start.steps_done, plan.total_steps):
         started = time.perf_counter()
         batch = global_batch(len(examples), train.global_batch_size, seed=seed, step=step)
+        share, learned = _own_share(batch, examples, accelerator)
         model.train()
         rate = learning_rate(step, total_steps=plan.total_steps, train=train)
         set_learning_rate(optimizer, rate)
         while True:
-            micro = divided(batch, examples, plan)
+            micro = divided(share, examples, plan)
             start.before_step(step + 1, max(map(len, micro)))
-            torch.manual_seed(seed * 1_000_003 + step)
+            torch.manual_seed(_dropout_seed(seed, step, accelerator))
             try:
-                loss = _accumulate(model, micro, plan=plan, accelerator=accelerator)
+                loss = _accumulate(model, micro, learned, plan=plan, accelerator=accelerator)
                 break
             except (MemoryError, RuntimeError) as error:
                 plan = _smaller(plan, micro, error, step, recipe=recipe, accelerator=accelerator)
@@ -66,13 +67,12 @@ def training_steps(
             optimizer.zero_grad(set_to_none=True)
             torch.cuda.empty_cache()
             start.on_plan(plan)
-        grad_norm = float(
-            accelerator.clip_grad_norm_(model.parameters(), train.max_grad_norm or math.inf)
-        )
+        most = train.max_grad_norm or math.inf
+        grad_norm = float(accelerator.clip_grad_norm_(model.parameters(), most))
         _refuse_nonsense(step, loss, grad_norm, batch=[examples[index].id for index in batch])
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        tokens = sum(lengths[index] for index in batch)
+        tokens = sum(len(examples[index].input_ids) for index in batch)
         yield TrainingStep(
             step=step + 1,
             epoch=(step + 1) / plan.steps_per_epoch,
@@ -84,6 +84,22 @@ def training_steps(
             tokens_per_second=tokens / (time.perf_counter() - started),
             peak_memory_gib=peak_memory_gib(accelerator.device),
         )
+
+
+def _own_share(
+    batch: list[int], examples: Sequence[EncodedExample], accelerator: Any
+) -> tuple[list[int], float]:
+    """Return what this process runs of a global batch, and the learned tokens of all of it.
+
+    With nothing to learn a process runs an example that counts nothing, so that nobody waits.
+    """
+    share = shares(batch, examples, accelerator.num_processes)[accelerator.process_index]
+    learned = sum(examples[index].learned_tokens for index in batch)
+    return (share, learned) if share else (batch[:1], math.inf)
+
+
+def _dropout_seed(seed: int, step: int, accelerator: Any) -> int:
+    return (seed * 1_000_003 + step) * accelerator.num_processes + accelerator.process_index  # type: ignore[no-any-return]
 
 
 def _smaller(
@@ -113,10 +129,17 @@ def _smaller(
 
 
 def _accumulate(
-    model: Any, micro: Sequence[Sequence[EncodedExample]], *, plan: Plan, accelerator: Any
+    model: Any,
+    micro: Sequence[Sequence[EncodedExample]],
+    learned_tokens: float,
+    *,
+    plan: Plan,
+    accelerator: Any,
 ) -> float:
-    """Add up the gradients of the micro-batches; return the loss per learned token."""
-    learned = sum(example.learned_tokens for part in micro for example in part)
+    """Add up the gradients of all processes; return the loss per learned token of them all.
+
+    However many micro-batches a process has, gradients are exchanged once, in its last.
+    """
     total = 0.0
     for number, part in enumerate(micro, start=1):
         is_last = number == len(micro)
@@ -124,12 +147,15 @@ def _accumulate(
             batch = micro_batch(part, shared=plan.shared_prefix).to(accelerator.device)
             loss = normalized_loss(
                 token_losses(model, batch),
-                learned_tokens=learned,
+                learned_tokens=learned_tokens,
                 processes=accelerator.num_processes,
             )
             accelerator.backward(loss)
         total += loss.item() / accelerator.num_processes
-    return total
+    if accelerator.num_processes == 1:
+        return total
+    own = torch.tensor(total, device=accelerator.device)
+    return float(accelerator.reduce(own, reduction="sum"))
 
 
 def _refuse_nonsense(step: int, loss: float, grad_norm: float, *, batch: list[str]) -> None:

@@ -4,7 +4,7 @@ import torch
 
 
 def normalized_loss(
-    losses: torch.Tensor, *, learned_tokens: int, processes: int = 1
+    losses: torch.Tensor, *, learned_tokens: float, processes: int = 1
 ) -> torch.Tensor:
     """Return what one micro-batch adds to the loss of its global batch.
 
@@ -14,7 +14,7 @@ def normalized_loss(
 
     Args:
         losses: of the micro-batch's learned tokens, in nats.  # [learned]
-        learned_tokens: in the whole global batch, over all processes.
+        learned_tokens: in the whole global batch, over all processes; infinity counts nothing.
         processes: that share the global batch.
     """
     return losses.sum() * processes / learned_tokens

@@ -27,10 +27,31 @@ def global_batch(count: int, size: int, *, seed: int, step: int) -> list[int]:
     return [int(index) for index in order[position * size : (position + 1) * size]]
 
 
+def shares(batch: Sequence[int], examples: Sequence[EncodedExample], count: int) -> list[list[int]]:
+    """Divide a global batch over processes so that each runs about as many tokens.
+
+    The longest example left goes to whoever has the fewest tokens; ties go by order.
+
+    Args:
+        batch: indices of examples.
+        examples: of the train split.
+        count: processes; the shares of some are empty where the batch has fewer examples.
+    """
+    if count == 1:
+        return [list(batch)]
+    found: list[list[int]] = [[] for _ in range(count)]
+    tokens = [0] * count
+    for index in sorted(batch, key=lambda index: -len(examples[index].input_ids)):
+        least = min(range(count), key=tokens.__getitem__)
+        found[least].append(index)
+        tokens[least] += len(examples[index].input_ids)
+    return found
+
+
 def divided(
     batch: Sequence[int], examples: Sequence[EncodedExample], plan: Plan
 ) -> list[list[EncodedExample]]:
-    """Divide a global batch into micro-batches so that few tokens are run.
+    """Divide a global batch, or a share of it, into micro-batches so that few tokens are run.
 
     Args:
         batch: indices of examples.

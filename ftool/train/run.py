@@ -3,7 +3,7 @@
 import re
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from signal import Signals
@@ -13,6 +13,7 @@ from ftool.artifacts import (
     MANIFEST,
     OnNote,
     OnProgress,
+    PreparedDataset,
     TrainingRun,
     TrainingStep,
     Validation,
@@ -21,7 +22,7 @@ from ftool.artifacts import (
     write_json,
     write_text,
 )
-from ftool.errors import DivergedError, RecipeError, StoppedError
+from ftool.errors import RecipeError, StoppedError
 from ftool.lock import locked
 from ftool.model.adapter import save_model
 from ftool.recipe.file import dump_recipe
@@ -35,7 +36,11 @@ from ftool.train.assemble import (
     open_dataset,
     prepare_to_train,
 )
-from ftool.train.attempt import ATTEMPT, Death, Start, halved, last_death, written_down
+from ftool.train.attempt import (
+    Start,
+    ignore_attempt,
+    written_down,
+)
 from ftool.train.checkpoint import (
     Progress,
     checkpoint_of,
@@ -55,18 +60,19 @@ from ftool.train.folder import (
     RECIPE,
     claim_run,
     finished_run,
+    naming_examples,
     resumed_checkpoint,
-    settle_plan,
+    settled_plan,
     tell_changes,
 )
 from ftool.train.loop import training_steps
 from ftool.train.manifest import run_manifest
-from ftool.train.order import divided, global_batch
 from ftool.train.plan import HALVED, MEMORY_HINT, Plan
 from ftool.train.space import refuse_little_room, room_of
 from ftool.train.stop import Asked, agreed, leaving_off, noted_signals
+from ftool.train.team import Team, joined
 from ftool.train.tracking import StepLog, check_trackers
-from ftool.train.validate import make_validator
+from ftool.train.validate import Validator, make_validator
 
 OnStep = Callable[[TrainingStep, int], None]
 """Told every step and how many there are."""
@@ -83,23 +89,37 @@ class Watchers:
 
 @dataclass(frozen=True, slots=True)
 class _Saver:
-    """What a checkpoint is made of, and how many stay."""
+    """What a checkpoint is made of, and how many stay; the main process writes."""
 
     accelerator: Any
+    team: Team
+    log: StepLog | None
     folder: Path
     model: Any
     optimizer: Any
     keep: int
     origin: Mapping[str, Any]
 
+    def write(self, step: TrainingStep) -> int:
+        """Log a step; return where the log ends, in bytes."""
+        return self.log.add(step) if self.log else 0
+
     def save(self, progress: Progress) -> None:
         """Seal a new checkpoint, then remove what is no longer needed."""
+        self.team.by_main(lambda: self._save(progress))
+
+    def _save(self, progress: Progress) -> None:
+        if self.log:
+            self.log.sync()
         save_checkpoint(self.folder, self.model, self.optimizer, progress, self.origin)
         prune_checkpoints(self.folder, keep=self.keep, best_step=progress.best_step)
 
 
 def ignore_step(step: TrainingStep, total_steps: int) -> None:
     """Take no note."""
+
+
+SILENT = Watchers(ignore_note, ignore_progress, ignore_step)
 
 
 @shortages_told(memory_hint=MEMORY_HINT)
@@ -140,28 +160,67 @@ def train(
         )
     dataset = open_dataset(recipe, folder / "data")
     folder = folder / "runs" / (run or recipe.name)
-    claim_run(folder, fresh=fresh, on_note=on_note)
-    with locked(folder):
-        identity = recipe_identity(recipe, dataset)
-        if finished := finished_run(folder, identity, on_note=on_note):
-            on_note(f"{folder} is finished already; --fresh trains again")
-            return finished
-        started = time.monotonic()
-        watchers = Watchers(on_note, on_progress, on_step)
-        checkpoint = resumed_checkpoint(folder, identity, on_note=on_note)
-        write_text(folder / RECIPE, dump_recipe(recipe, relative_to=folder))
-        parts = assemble(recipe, dataset, on_note=on_note)
-        identity |= model_identity(parts.loaded)
+    identity = recipe_identity(recipe, dataset)
+    with joined() as team, ExitStack() as held:
+        tell = Watchers(on_note, on_progress, on_step) if team.is_main else SILENT
+
+        def begin() -> tuple[bool, Path | None]:
+            claim_run(folder, fresh=fresh, on_note=on_note)
+            held.enter_context(locked(folder))
+            return _begin(recipe, folder, identity, on_note)
+
+        is_finished, checkpoint = team.by_main(begin)
+        if not is_finished:
+            _train(recipe, dataset, folder, identity, checkpoint, team, tell)
+    return TrainingRun.open(folder)
+
+
+def _begin(
+    recipe: Recipe, folder: Path, identity: Mapping[str, Any], on_note: OnNote
+) -> tuple[bool, Path | None]:
+    """Tell whether a run is finished already, and the checkpoint to go on from, if any."""
+    if finished_run(folder, identity, on_note=on_note):
+        on_note(f"{folder} is finished already; --fresh trains again")
+        return True, None
+    checkpoint = resumed_checkpoint(folder, identity, on_note=on_note)
+    write_text(folder / RECIPE, dump_recipe(recipe, relative_to=folder))
+    return False, checkpoint
+
+
+def _train(
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    folder: Path,
+    identity: Mapping[str, Any],
+    checkpoint: Path | None,
+    team: Team,
+    watchers: Watchers,
+) -> None:
+    """Train from a checkpoint, or the first step, to the manifest."""
+    started = time.monotonic()
+    parts = team.together(lambda: assemble(recipe, dataset, on_note=watchers.on_note))
+    identity = {**identity, **model_identity(parts.loaded)}
+
+    def settle() -> Plan:
         if checkpoint is not None:
             refuse_other(checkpoint, load_origin(checkpoint)["identity"], identity)
-            tell_changes(checkpoint, environment(parts.device), on_note)
-        parts = _settled(parts, folder, checkpoint, watchers)
-        with _naming_examples(folder / DIVERGED, parts):
-            model, progress = _run(parts, folder, identity, checkpoint, watchers)
-        saved = {"saved_scores": _saved(parts, model, folder / MODEL, progress, on_note)}
-        manifest = run_manifest(parts, folder, identity, model, progress) | saved
-        write_json(folder / MANIFEST, {**manifest, "seconds": round(time.monotonic() - started, 1)})
-    return TrainingRun.open(folder)
+            tell_changes(checkpoint, environment(parts.device), watchers.on_note)
+        return settled_plan(parts, folder, checkpoint, team, watchers.on_note)
+
+    # Free memory differs from process to process, and micro-batches must not.
+    parts = replace(parts, plan=team.by_main(settle))
+    parts = replace(parts, validator=team.together(lambda: _validator(parts, watchers)))
+    with naming_examples(folder / DIVERGED, parts, team):
+        model, progress = _run(parts, folder, identity, checkpoint, team, watchers)
+
+    def finish() -> None:
+        _restore_best(folder / CHECKPOINTS, model, progress, recipe)
+        scores = _saved(parts, model, folder / MODEL, progress, watchers.on_note)
+        manifest = run_manifest(parts, folder, identity, model, progress)
+        seconds = round(time.monotonic() - started, 1)
+        write_json(folder / MANIFEST, {**manifest, "saved_scores": scores, "seconds": seconds})
+
+    team.by_main(finish)
 
 
 def _saved(
@@ -174,52 +233,18 @@ def _saved(
     return score_saved(parts.validator, model, folder, progress, is_best=is_best, on_note=on_note)
 
 
-@contextmanager
-def _naming_examples(file: Path, parts: Assembled) -> Iterator[None]:
-    """Write down which examples a step learned that met something not finite."""
-    file.unlink(missing_ok=True)
-    try:
-        yield
-    except DivergedError as error:
-        size, seed = parts.recipe.train.global_batch_size, parts.recipe.seed
-        batch = global_batch(len(parts.examples), size, seed=seed, step=error.step - 1)
-        ids = [parts.examples[index].id for index in batch]
-        write_json(file, {"step": error.step, "cause": error.cause, "examples": ids})
-        raise DivergedError(error.step, f"{error.cause}; its examples are in {file}") from error
-
-
-def _settled(
-    parts: Assembled, folder: Path, checkpoint: Path | None, watchers: Watchers
-) -> Assembled:
-    """Write the plan down, or take that of an interrupted run; choose what is validated."""
-    is_auto = parts.recipe.train.batch_size_per_device == "auto"
-    plan = settle_plan(folder, parts.plan, checkpoint, is_auto=is_auto)
-    if death := last_death(folder):
-        watchers.on_note(death.sentence(is_auto=is_auto))
-        plan = _after_death(parts, plan, death) if is_auto else plan
-    if HALVED in plan.reasons:
-        watchers.on_note(plan.reasons[HALVED])
-    write_json(folder / PLAN, plan.as_dict())
-    (folder / ATTEMPT).unlink(missing_ok=True)
+def _validator(parts: Assembled, watchers: Watchers) -> Validator | None:
+    """Choose what is validated; the data were read to the end by then."""
     validator = make_validator(
         parts.recipe,
         parts.dataset,
         parts.encoder,
-        max_length=plan.max_length,
+        max_length=parts.plan.max_length,
         on_progress=watchers.on_progress,
         on_note=watchers.on_note,
     )
     parts.dataset.refuse_damage()
-    return replace(parts, plan=plan, validator=validator)
-
-
-def _after_death(parts: Assembled, plan: Plan, death: Death) -> Plan:
-    """Return smaller micro-batches where those of a step took too much memory."""
-    if not death.for_memory:
-        return plan
-    size, seed = parts.recipe.train.global_batch_size, parts.recipe.seed
-    batch = global_batch(len(parts.examples), size, seed=seed, step=death.step - 1)
-    return halved(plan, divided(batch, parts.examples, plan), step=death.step) or plan
+    return validator
 
 
 def _run(
@@ -227,30 +252,31 @@ def _run(
     folder: Path,
     identity: Mapping[str, Any],
     checkpoint: Path | None,
+    team: Team,
     watchers: Watchers,
 ) -> tuple[Any, Progress]:
     """Run the loop from a checkpoint, or the first step, to the end; return model and progress."""
     recipe = parts.recipe
     accelerator = make_accelerator(parts, trackers=recipe.train.tracking, folder=folder)
-    model, optimizer = prepare_to_train(parts, accelerator)
+    wrapped, optimizer = prepare_to_train(parts, accelerator)
+    model = accelerator.unwrap_model(wrapped)
     progress = _resume(checkpoint, model, optimizer, watchers.on_note)
-    checkpoints = folder / CHECKPOINTS
     room = room_of(parts.model, parts.loaded.tokenizer, parts.plan, recipe.train)
-    refuse_little_room(folder, room, recipe.train)
+    team.by_main(lambda: refuse_little_room(folder, room, recipe.train))
 
     def settle(plan: Plan) -> None:
         watchers.on_note(plan.reasons[HALVED])
         write_json(folder / PLAN, plan.as_dict())
 
-    with (
-        written_down(folder) as before_step,
-        StepLog(
-            folder / "steps.jsonl", keep_bytes=progress.log_bytes, accelerator=accelerator
-        ) as log,
-    ):
-        log.start_trackers(recipe, folder.name)
+    with ExitStack() as files:
+        before_step, log = ignore_attempt, None
+        if team.is_main:
+            before_step = files.enter_context(written_down(folder))
+            path, kept = folder / "steps.jsonl", progress.log_bytes
+            log = files.enter_context(StepLog(path, keep_bytes=kept, accelerator=accelerator))
+            log.start_trackers(recipe, folder.name)
         steps = training_steps(
-            model,
+            wrapped,
             optimizer,
             parts.examples,
             accelerator=accelerator,
@@ -264,17 +290,15 @@ def _run(
             "environment": environment(parts.device),
         }
         keep = recipe.train.checkpoint.keep
-        saver = _Saver(accelerator, checkpoints, model, optimizer, keep, origin)
-        progress = _consume(steps, parts, progress, log, saver, watchers)
-    _restore_best(checkpoints, model, progress, recipe)
-    return accelerator.unwrap_model(model, keep_fp32_wrapper=False), progress
+        saver = _Saver(accelerator, team, log, folder / CHECKPOINTS, model, optimizer, keep, origin)
+        progress = _consume(steps, parts, progress, saver, watchers)
+    return accelerator.unwrap_model(wrapped, keep_fp32_wrapper=False), progress
 
 
 def _consume(
     steps: Iterator[TrainingStep],
     parts: Assembled,
     progress: Progress,
-    log: StepLog,
     saver: _Saver,
     watchers: Watchers,
 ) -> Progress:
@@ -289,14 +313,13 @@ def _consume(
                 return progress
             is_saved = step.step == progress.step  # as it is saved, it was not scored
             try:
-                step, progress = _validated(step, progress, parts, saver.model, asked)
-                progress = replace(progress, step=step.step, log_bytes=log.add(step))
+                step, progress = _validated(step, progress, parts, saver, asked)
+                progress = replace(progress, step=step.step, log_bytes=saver.write(step))
                 watchers.on_step(step, parts.plan.total_steps)
             except StoppedError:
                 progress = replace(progress, step=step.step, unscored=step)
             is_over = _is_patience_over(progress, patience)
             if not is_saved and (is_over or _is_due(progress, parts.plan) or asked()):
-                log.sync()
                 saver.save(progress)
                 is_saved = True
             if is_saved and (number := asked()):
@@ -328,7 +351,7 @@ def _resume(checkpoint: Path | None, model: Any, optimizer: Any, note: OnNote) -
 
 
 def _validated(
-    step: TrainingStep, progress: Progress, parts: Assembled, model: Any, asked: Asked
+    step: TrainingStep, progress: Progress, parts: Assembled, saver: _Saver, asked: Asked
 ) -> tuple[TrainingStep, Progress]:
     """Validate where a validation is due: at its interval and after the last step.
 
@@ -340,7 +363,8 @@ def _validated(
     if parts.validator is None or not is_due:
         return step, progress
     tell = leaving_off(parts.validator.on_progress, asked)
-    scores = replace(parts.validator, on_progress=tell).score(model, step=step.step)
+    own = replace(parts.validator, on_progress=tell).score(saver.model, step=step.step)
+    scores = saver.team.by_main(lambda: own)  # the last bit of a score may decide
     after = progress.after(step.step, parts.validator.goodness(scores), scores["loss"])
     found = Validation(scores, len(parts.validator.examples), after.best_step == step.step)
     return replace(step, validation=found), after

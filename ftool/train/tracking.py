@@ -77,4 +77,6 @@ class StepLog:
     def close(self) -> None:
         """Flush everything to disk."""
         self._file.close()
-        self._accelerator.end_training()
+        # Not end_training: it also parts the processes, which have to wait for the saved model.
+        for tracker in self._accelerator.trackers:
+            tracker.finish()

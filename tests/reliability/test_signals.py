@@ -97,7 +97,7 @@ def test_a_signal_in_the_loop_saves_the_step(clean, expected, tmp_path, place, c
 OUTSIDE_THE_LOOP = {
     "loading the model": ("ftool.train.assemble.load_base_model", 1, 0),
     "encoding": ("ftool.train.assemble.encode_examples", 1, 0),
-    "plan": ("ftool.train.run.settle_plan", 1, 0),
+    "plan": ("ftool.train.run.settled_plan", 1, 0),
     "best weights": ("ftool.train.run._restore_best", 1, 6),
     "writing the model": ("ftool.model.adapter.save_tokenizer", 1, 6),
     "manifest": ("ftool.train.run.write_json", 2, 6),

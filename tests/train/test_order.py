@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftool.example import EncodedExample
-from ftool.train.order import divided, global_batch
+from ftool.train.order import divided, global_batch, shares
 from ftool.train.plan import Plan
 
 
@@ -47,3 +47,15 @@ def names(parts):
 def test_examples_of_a_global_batch_that_begin_alike_come_together():
     parts = divided([0, 1, 3, 2, 4], TENANTS, plan(tokens=29))
     assert names(parts) == [["20-0", "20-1", "20-2"], ["60-0", "60-1"]]
+
+
+@given(lengths=st.lists(st.integers(2, 200), min_size=1, max_size=40), count=st.integers(1, 6))
+def test_processes_share_a_batch_by_tokens(lengths, count):
+    made = [example(str(place), range(length)) for place, length in enumerate(lengths)]
+    batch = list(reversed(range(len(made))))
+    found = shares(batch, made, count)
+    assert found == shares(batch, made, count) and len(found) == count
+    assert sorted(index for share in found for index in share) == sorted(batch)
+    tokens = [sum(len(made[index].input_ids) for index in share) for share in found]
+    assert max(tokens) - min(tokens) <= max(lengths) + 2
+    assert count > 1 or found == [batch]
