@@ -35,7 +35,7 @@ demo: $(READY)
 	cd demo && $(BIN)/python -m ftool eval --split test
 
 bench: $(READY)
-	set -e; for program in shared_prefix prepare personal_data eval; do \
+	set -e; for program in prepare personal_data train eval; do \
 	  $(BIN)/python benchmarks/$$program.py --quick; \
 	done
 

@@ -28,7 +28,7 @@ from ftool.prepare.decide.earlier import Earlier, read_earlier
 from ftool.prepare.decide.labels import name_labels
 from ftool.prepare.decide.table import Table, read_table
 from ftool.prepare.read.formats import check_columns
-from ftool.prepare.read.sources import Input, describe_input, find_inputs
+from ftool.prepare.read.sources import TABLES, Input, describe_input, find_inputs
 from ftool.prepare.read.units import divide
 from ftool.prepare.refine.gather import Refining, gather, processors
 from ftool.prepare.refine.language import wanted_languages
@@ -222,12 +222,15 @@ def _gather(
         DataError: a source cannot be used as the recipe says.
     """
     units = divide(task.inputs.sources, told.on_note, first=first)
+    tell = _telling(told.on_progress, task.bytes if first is None else 0)
+
+    def settle(shard: Shard) -> None:
+        if Path(shard.about["shown"]).suffix.lower() in TABLES:  # whose rows all have its columns
+            _check_columns(recipe, [shard])
+        tell(shard)
+
     shards = gather(
-        units,
-        work,
-        Refining(recipe.data, token_counter(recipe)),
-        workers=workers,
-        on_shard=_telling(told.on_progress, task.bytes if first is None else 0),
+        units, work, Refining(recipe.data, token_counter(recipe)), workers=workers, on_shard=settle
     )
     _check(recipe, task.inputs.sources, shards)
     return shards
@@ -253,17 +256,7 @@ def _check(recipe: "Recipe", inputs: Sequence[Input], shards: Sequence[Shard]) -
     Raises:
         DataError: with the nearest name.
     """
-    columns: dict[tuple[int, str], dict[str, None]] = {}
-    recognised: set[tuple[int, str]] = set()
-    for shard in shards:
-        place = (shard.about["origin"], shard.about["shown"])
-        columns.setdefault(place, {}).update(dict.fromkeys(shard.about["columns"]))
-        recognised |= {place} if shard.about["recognised"] else set()
-    for place, names in columns.items():
-        given = recipe.data.sources[place[0]].columns
-        check_columns(
-            place[1], list(names), recognised=place in recognised, given=given, data=recipe.data
-        )
+    columns = _check_columns(recipe, shards)
     known = sorted({name for names in columns.values() for name in names})
     for name in recipe.data.keep_columns:
         if known and name not in known:
@@ -280,6 +273,24 @@ def _check(recipe: "Recipe", inputs: Sequence[Input], shards: Sequence[Shard]) -
                 f"{did_you_mean(str(group), sorted(names))}\n"
                 f"  its columns: {', '.join(sorted(names))}"
             )
+
+
+def _check_columns(
+    recipe: "Recipe", shards: Sequence[Shard]
+) -> dict[tuple[int, str], dict[str, None]]:
+    """Refuse `columns` of a source that no row has; return the columns of every input."""
+    columns: dict[tuple[int, str], dict[str, None]] = {}
+    recognised: set[tuple[int, str]] = set()
+    for shard in shards:
+        place = (shard.about["origin"], shard.about["shown"])
+        columns.setdefault(place, {}).update(dict.fromkeys(shard.about["columns"]))
+        recognised |= {place} if shard.about["recognised"] else set()
+    for place, names in columns.items():
+        given = recipe.data.sources[place[0]].columns
+        check_columns(
+            place[1], list(names), recognised=place in recognised, given=given, data=recipe.data
+        )
+    return columns
 
 
 def _count_read(table: Table) -> int:

@@ -330,6 +330,24 @@ def test_unknown_columns(tmp_path: Path, data: dict[str, Any], message: str) -> 
     assert message in caught.value.message
 
 
+def test_a_wrong_column_of_a_table_is_told_at_its_first_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "UNIT_ROWS", 2)
+    write_csv(tmp_path / "a.csv", tickets(20, "card"))
+    source = {"path": "a.csv", "columns": {"prompt": "txet", "label": "label"}}
+    recipe = recipe_for(tmp_path, source)
+    told: list[int] = []
+    with pytest.raises(DataError, match="no column `txet`; did you mean `text`"):
+        prepare(
+            recipe,
+            output=tmp_path / "data",
+            workers=1,
+            on_progress=lambda _, done, __: told.append(done),
+        )
+    assert told == []
+
+
 BYTES = st.one_of(
     st.binary(max_size=20),
     st.text(max_size=12).map(lambda text: text.encode("utf-8", "surrogatepass")),

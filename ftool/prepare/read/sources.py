@@ -54,9 +54,9 @@ def _read_text(file: TextIO) -> Iterator[Row]:
         yield Row(1, text, {"text": text})
 
 
+TABLES = (".csv", ".tsv")
 TEXT_READERS: dict[str, Callable[[TextIO], Iterator[Row]]] = {
-    ".csv": _read_table,
-    ".tsv": _read_table,
+    **dict.fromkeys(TABLES, _read_table),
     ".json": _read_document,
     ".jsonl": _read_objects,
     ".ndjson": _read_objects,
