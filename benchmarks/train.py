@@ -45,6 +45,8 @@ STEPS, QUICK_STEPS = 6, 3
 """Timed steps, after one that warms up."""
 SAME_LOSS = 1e-3
 """Relative difference of losses from which on two programs did not learn the same."""
+TRAINER_BATCH = {"shared_450": 4}
+"""Micro-batches of the Trainer: 16 padded rows of 500 tokens take more than 21 GiB."""
 CONTEXT = 8192
 WHO = ("ours", "peer")
 MEMORY = ("ours_memory_gib", "peer_memory_gib")
@@ -142,6 +144,7 @@ def write_job(case: str, folder: Path, options: Options, steps: int) -> dict[str
         "method": method,
         "steps": steps,
         "batch": BATCH,
+        "trainer_batch": TRAINER_BATCH.get(case, BATCH),
         "learning_rate": LEARNING_RATE[method],
     }
     if steps:

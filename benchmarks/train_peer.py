@@ -33,7 +33,7 @@ class Stepped(TrainerCallback):  # type: ignore[misc]
         """Wait for the turn."""
         self._channel.wait()
         self._started = time.perf_counter()
-        self.tokens = 0
+        self.loss, self.tokens = 0.0, 0
 
     def on_step_end(self, *_: Any, **__: Any) -> None:
         """Report."""
@@ -47,8 +47,8 @@ def remembering(kind: type, stepped: Stepped) -> type:
     class Told(kind):  # type: ignore[misc]
         def training_step(self, model: Any, inputs: Any, *rest: Any, **more: Any) -> Any:
             loss = super().training_step(model, inputs, *rest, **more)
-            stepped.loss = loss.item()
-            stepped.tokens = int(inputs["attention_mask"].sum())
+            stepped.loss += loss.item()  # of a micro-batch, divided by the tokens of the step
+            stepped.tokens += int(inputs["attention_mask"].sum())
             return loss
 
     return Told
@@ -105,9 +105,13 @@ def settings(job: dict[str, Any], folder: Path) -> dict[str, Any]:
 def trainer(job: dict[str, Any], folder: Path) -> None:
     """Train with the plain Trainer of transformers, without gradient checkpointing."""
     stepped = Stepped(Channel())
+    accumulated = {
+        "per_device_train_batch_size": job["trainer_batch"],
+        "gradient_accumulation_steps": job["batch"] // job["trainer_batch"],
+    }
     remembering(Trainer, stepped)(
         model=load_model(job),
-        args=Arguments(**settings(job, folder)),
+        args=Arguments(**settings(job, folder) | accumulated),
         train_dataset=job["rows"],
         data_collator=padded,
         callbacks=[stepped],
