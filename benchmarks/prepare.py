@@ -1,7 +1,7 @@
 """`ftool prepare` beside other programs for the same work: speed, quality, leaks, broken rows.
 
     python benchmarks/prepare.py [--quick] [--only CASE] [--json FILE] [--rows MILLIONS]
-                                 [--sentences FOLDER] [--dialogues FILE]
+                                 [--rival NAME] [--sentences FOLDER] [--dialogues FILE]
 
 Ours runs right before each rival, so that other load on the machine meets both. Rivals come from
 PyPI into environments of their own, on first use; one that cannot run is listed with the reason.
@@ -31,7 +31,7 @@ from support_tickets import documents, tickets
 Results = dict[str, dict[str, dict[str, Any]]]
 Options = argparse.Namespace
 
-ROWS, QUICK_ROWS = 100_000, 20_000
+ROWS, QUICK_ROWS, LARGE_ROWS = 100_000, 20_000, 10_000_000
 QUALITY_ROWS, FUZZ_ROWS, PRESIDIO_ROWS = 5_000, 10_000, 500
 QUICK_SECONDS, SECONDS = 90, 3600
 SHARE = 0.1
@@ -49,16 +49,20 @@ def entry(ours: float, peer: float | None = None, reason: str = "") -> dict[str,
 
 def core(options: Options) -> Results:
     """Read, find exact and near duplicates, verify, write: documents per processor second."""
-    rows = QUICK_ROWS if options.quick else ROWS
+    rows = QUICK_ROWS if options.quick else _rows(options, ROWS)
     results: Results = {"core, documents per processor second": {}}
     if len(cores()) > 1:
         results["core, documents per second on 2 processors"] = {}
     for workers, found in enumerate(results.values(), 1):
-        for name in RIVALS:
+        for name in options.rival or RIVALS:
             if workers == 2 and options.quick and name not in QUICK_PAIRS:
                 continue
             found[name] = _side_by_side(name, rows, workers, options)
     return results
+
+
+def _rows(options: Options, usual: int) -> int:
+    return usual if options.rows is None else round(options.rows * 1_000_000)
 
 
 def _side_by_side(name: str, rows: int, workers: int, options: Options) -> dict[str, Any]:
@@ -280,7 +284,7 @@ def start(options: Options) -> Results:
 
 def large(options: Options) -> Results:
     """Prepare millions of rows with the default settings: seconds, memory, disk."""
-    rows = round(options.rows * 1_000_000)
+    rows = _rows(options, LARGE_ROWS)
     with tempfile.TemporaryDirectory(dir=options.folder) as place:
         folder = Path(place)
         write_documents(folder / CORPUS, rows, options.pool)
@@ -333,7 +337,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="20,000 rows, under five minutes")
     parser.add_argument("--json", type=Path, help="write the figures to a file")
     parser.add_argument("--only", choices=CASES, help="run one case")
-    parser.add_argument("--rows", type=float, default=10, help="millions of rows of `large`")
+    parser.add_argument("--rows", type=float, help="millions of rows of `core` (0.1), `large` (10)")
+    parser.add_argument("--rival", choices=RIVALS, action="append", help="only it, in `core`")
     parser.add_argument("--folder", type=Path, help="where `large` puts its files for a while")
     parser.add_argument("--sentences", type=Path, help="folder with train.csv of banking77")
     parser.add_argument("--dialogues", type=Path, help="file of dialogues of taskmaster4")
