@@ -5,6 +5,7 @@ __main__.py         `python -m ftool`: runs the verbs, turns errors into exit co
 cli.py              one short function per verb
 arguments.py        what the words of a command line name
 quiet.py            libraries that keep off the terminal
+launcher.py         which of several processes this one is
 console/            all a person sees in a terminal
   terminal.py         the two streams, text made safe for them, pieces of tables
   screen.py           notes, progress, the live loss

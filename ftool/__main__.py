@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 import typer
 
+from ftool import launcher
 from ftool.cli import app
 from ftool.credentials import WHERE, is_secret
 from ftool.errors import DeviceError, FtoolError, RecipeError
@@ -36,7 +37,7 @@ def _usage_error(error: typer.TyperException) -> RecipeError:
 
 def _is_beside() -> bool:
     """Tell whether another process speaks for this one, as torchrun and accelerate count them."""
-    return sys.argv[1:2] == ["train"] and os.environ.get("RANK", "0") != "0"
+    return sys.argv[1:2] == ["train"] and launcher.place()[0] != 0
 
 
 def _speak() -> None:

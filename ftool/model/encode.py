@@ -233,7 +233,7 @@ def encode_examples(
     """
     encoded: list[EncodedExample] = []
     rejected: list[str] = []
-    with _collecting_new_garbage_only():
+    with _without_garbage_collector():
         for example, candidates in _candidates(examples, encoder, max_length):
             if example.text is not None:
                 encoded += candidates
@@ -251,16 +251,18 @@ def encode_examples(
 
 
 @contextmanager
-def _collecting_new_garbage_only() -> Iterator[None]:
-    """Let the garbage collector pass over what is there already, which stays.
+def _without_garbage_collector() -> Iterator[None]:
+    """Let reference counts alone free memory: encoding makes no cycles, and what it makes stays.
 
-    Looking at all modules and examples again and again takes a quarter of the time of encoding.
+    Looking for cycles among all examples again and again takes a sixth of the time of encoding.
     """
-    gc.freeze()
+    was_enabled = gc.isenabled()
+    gc.disable()
     try:
         yield
     finally:
-        gc.unfreeze()
+        if was_enabled:
+            gc.enable()
 
 
 def _candidates(

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
+from ftool import launcher
 from ftool.errors import RecipeError
 from ftool.model.batch import Batch
 from ftool.model.forward import PLAIN_TOKENS, takes_positions, token_losses, unwrapped
@@ -194,13 +195,17 @@ def _resident_bytes() -> int:
 
 
 def available_bytes(device: torch.device) -> int | None:
-    """Return what a training may hold on a device; None where nobody says."""
+    """Return what a training may hold on a device; None where nobody says.
+
+    Processes that train together on one machine divide what is free among them.
+    """
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device)
     if device.type not in {"cpu", "mps"}:
         return None
     held = _resident_bytes()
-    return held + min([_machine_free(), *_cgroup_free(CGROUPS, Path("/proc/self/cgroup"))])
+    free = min([_machine_free(), *_cgroup_free(CGROUPS, Path("/proc/self/cgroup"))])
+    return held + free // launcher.on_this_machine()
 
 
 def _machine_free() -> int:

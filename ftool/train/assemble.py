@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedType
 
 from ftool.artifacts import OnNote, PreparedDataset
-from ftool.errors import DataError, RunError
+from ftool.errors import DataError, RecipeError, RunError
 from ftool.example import EncodedExample
 from ftool.model.adapter import attach_adapter
 from ftool.model.batch import micro_batch
@@ -26,6 +26,7 @@ from ftool.train.optimizer import make_optimizer
 from ftool.train.plan import Plan, fit_into_memory, longest_allowed, make_plan
 from ftool.train.validate import Validator
 
+SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 WORTHWHILE_RATIO = 0.05
 """Share of the prompt tokens that must be saved for a GPU to run rows, and to be told."""
 
@@ -113,16 +114,26 @@ def _refuse_not_finite(loaded: LoadedModel) -> None:
 def make_accelerator(
     parts: Assembled, *, trackers: Sequence[str] = (), folder: Path | None = None
 ) -> Accelerator:
-    """Return what wraps a model for this device; trackers write into the folder."""
+    """Return what wraps a model for this device; trackers write into the folder.
+
+    Raises:
+        RecipeError: accelerate's own configuration asks for what the loop does not do.
+    """
     # Buffers never change, and processes may run different numbers of micro-batches.
-    alike = DistributedDataParallelKwargs(broadcast_buffers=False)
-    return Accelerator(
+    alike = DistributedDataParallelKwargs(broadcast_buffers=False, gradient_as_bucket_view=True)
+    accelerator = Accelerator(
         kwargs_handlers=[alike],
         mixed_precision="bf16" if parts.device.dtype == torch.bfloat16 else "no",
         cpu=parts.device.device.type == "cpu",
         log_with=list(trackers) or None,
         project_dir=folder,
     )
+    if (kind := accelerator.distributed_type) in SHARDED:
+        raise RecipeError(
+            f"accelerate is configured for {kind.value}, where no process has the whole model",
+            hint="start with torchrun, or choose no sharding with: accelerate config",
+        )
+    return accelerator
 
 
 def prepare_to_train(parts: Assembled, accelerator: Accelerator) -> tuple[Any, Any]:

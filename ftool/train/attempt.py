@@ -11,6 +11,7 @@ from typing import Any, Protocol
 from ftool.example import EncodedExample
 from ftool.train.layout import run_tokens
 from ftool.train.plan import HALVED, Plan
+from ftool.train.team import is_lost
 
 ATTEMPT = "attempt.json"
 LINE_BYTES = 200
@@ -73,7 +74,9 @@ class Death:
 
 @contextmanager
 def written_down(folder: Path) -> Iterator[BeforeStep]:
-    """Yield what writes every step down before it is made; only a kill leaves the file behind.
+    """Yield what writes every step down before it is made.
+
+    Only a kill leaves the file behind, of this process or of one that trains with it.
 
     The file is written in place and not brought to the disk: the system keeps it when a process
     dies, and nothing is asked of it after a power cut.
@@ -86,10 +89,15 @@ def written_down(folder: Path) -> Iterator[BeforeStep]:
             line = json.dumps({"step": step, "examples": examples, **machine})
             file.write(line.ljust(LINE_BYTES).encode("ascii"))
 
+        is_death = False
         try:
             yield note
+        except RuntimeError as error:
+            is_death = is_lost(error)
+            raise
         finally:
-            path.unlink(missing_ok=True)
+            if not is_death:
+                path.unlink(missing_ok=True)
 
 
 def last_death(folder: Path) -> Death | None:

@@ -6,7 +6,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ftool import launcher
 from ftool.artifacts import OnNote, OnProgress, ignore_note, ignore_progress
+from ftool.errors import RecipeError
 from ftool.recipe.schema import Recipe
 from ftool.shortage import free_gib, shortages_told
 from ftool.train.assemble import (
@@ -22,7 +24,6 @@ from ftool.train.loop import peak_memory_gib, training_steps
 from ftool.train.order import divided, global_batch
 from ftool.train.plan import HALVED, MEMORY_HINT
 from ftool.train.space import room_of
-from ftool.train.team import joined
 
 TIMED_STEPS = 3
 
@@ -83,14 +84,15 @@ def dry_run(
 
     Raises:
         DataError: the prepared dataset is missing, stale or empty, or nothing in it can be learned.
-        RecipeError: a setting does not fit the model.
+        RecipeError: a setting does not fit the model, or several processes were started.
         DeviceError: the memory is not enough.
         RunError: training diverges at once.
     """
-    dataset = open_dataset(recipe, folder / "data")
-    with joined() as team:
-        parts = team.together(lambda: assemble(recipe, dataset, on_note=on_note))
-        return _tried(parts, folder, on_note, on_progress)
+    if launcher.place()[1] > 1:
+        raise RecipeError("--dry-run tries a training in one process", hint="start it alone")
+    launcher.forget()
+    parts = assemble(recipe, open_dataset(recipe, folder / "data"), on_note=on_note)
+    return _tried(parts, folder, on_note, on_progress)
 
 
 def _tried(parts: Assembled, folder: Path, on_note: OnNote, on_progress: OnProgress) -> DryRun:

@@ -1,6 +1,5 @@
 """What makes two runs the same: recipe, data, base, tokenizer, chat template, processes."""
 
-import os
 import platform
 from collections.abc import Iterator, Mapping
 from importlib.metadata import version
@@ -9,6 +8,7 @@ from typing import Any
 
 import torch
 
+from ftool import launcher
 from ftool.artifacts import PreparedDataset, fingerprint, ftool_version
 from ftool.errors import RunError
 from ftool.model.load import Device, LoadedModel
@@ -32,8 +32,7 @@ def recipe_identity(recipe: Recipe, dataset: PreparedDataset) -> dict[str, Any]:
         "train": {key: value for key, value in values["train"].items() if key not in FREE},
         "eval": {key: value for key, value in values["eval"].items() if key in CHOOSING},
     }
-    processes = int(os.environ.get("WORLD_SIZE", "1"))  # as torchrun says it
-    return {**_flat(chosen), "dataset": dataset.fingerprint, "processes": processes}
+    return {**_flat(chosen), "dataset": dataset.fingerprint, "processes": launcher.place()[1]}
 
 
 def model_identity(loaded: LoadedModel) -> dict[str, Any]:
@@ -74,6 +73,24 @@ def refuse_other(path: Path, there: Mapping[str, Any], here: Mapping[str, Any]) 
         )
 
 
+def refuse_unlike(main: Mapping[str, Any], own: Mapping[str, Any]) -> None:
+    """Refuse to train together on different things.
+
+    Raises:
+        RunError: with the name and both values of every difference.
+    """
+    names = sorted(name for name in main.keys() | own.keys() if main.get(name) != own.get(name))
+    lines = [
+        f"  {name}: {_shown(main.get(name))} in the main one, {_shown(own.get(name))} in another"
+        for name in names
+    ]
+    if lines:
+        raise RunError(
+            "\n".join(["the processes do not have the same before them:", *lines]),
+            hint="give all of them the same recipe and the same `data/`",
+        )
+
+
 def environment(device: Device) -> dict[str, Any]:
     """Return what decides the last bits of the weights besides the run's identity."""
     packages = {package: version(package) for package in PACKAGES}
@@ -81,7 +98,7 @@ def environment(device: Device) -> dict[str, Any]:
         "versions": {"ftool": ftool_version(), "python": platform.python_version()} | packages,
         "device": str(device.device),
         "dtype": device.dtype_name,
-        "processes": int(os.environ.get("WORLD_SIZE", "1")),
+        "processes": launcher.place()[1],
         "threads": torch.get_num_threads(),
     }
 

@@ -36,11 +36,7 @@ from ftool.train.assemble import (
     open_dataset,
     prepare_to_train,
 )
-from ftool.train.attempt import (
-    Start,
-    ignore_attempt,
-    written_down,
-)
+from ftool.train.attempt import Start, ignore_attempt, written_down
 from ftool.train.checkpoint import (
     Progress,
     checkpoint_of,
@@ -51,7 +47,13 @@ from ftool.train.checkpoint import (
     prune_checkpoints,
     save_checkpoint,
 )
-from ftool.train.fingerprint import environment, model_identity, recipe_identity, refuse_other
+from ftool.train.fingerprint import (
+    environment,
+    model_identity,
+    recipe_identity,
+    refuse_other,
+    refuse_unlike,
+)
 from ftool.train.folder import (
     CHECKPOINTS,
     DIVERGED,
@@ -152,17 +154,16 @@ def train(
         RecipeError: a setting does not fit the model, or a tracker is not installed.
         DeviceError: memory or disk is not enough.
     """
-    check_trackers(recipe.train.tracking)
     if run is not None and not re.fullmatch(NAME_PATTERN, run):
         raise RecipeError(
             f"--run: {run!r} cannot name a folder under runs/",
             hint="use letters, digits, dots, dashes and underscores, at most 100",
         )
-    dataset = open_dataset(recipe, folder / "data")
-    folder = folder / "runs" / (run or recipe.name)
-    identity = recipe_identity(recipe, dataset)
+    data, folder = folder / "data", folder / "runs" / (run or recipe.name)
     with joined() as team, ExitStack() as held:
         tell = Watchers(on_note, on_progress, on_step) if team.is_main else SILENT
+        dataset = team.together(lambda: _opened(recipe, data))
+        identity = recipe_identity(recipe, dataset)
 
         def begin() -> tuple[bool, Path | None]:
             claim_run(folder, fresh=fresh, on_note=on_note)
@@ -173,6 +174,11 @@ def train(
         if not is_finished:
             _train(recipe, dataset, folder, identity, checkpoint, team, tell)
     return TrainingRun.open(folder)
+
+
+def _opened(recipe: Recipe, data: Path) -> PreparedDataset:
+    check_trackers(recipe.train.tracking)
+    return open_dataset(recipe, data)
 
 
 def _begin(
@@ -200,6 +206,8 @@ def _train(
     started = time.monotonic()
     parts = team.together(lambda: assemble(recipe, dataset, on_note=watchers.on_note))
     identity = {**identity, **model_identity(parts.loaded)}
+    of_main = team.by_main(lambda: identity)
+    team.together(lambda: refuse_unlike(of_main, identity))
 
     def settle() -> Plan:
         if checkpoint is not None:
@@ -207,7 +215,7 @@ def _train(
             tell_changes(checkpoint, environment(parts.device), watchers.on_note)
         return settled_plan(parts, folder, checkpoint, team, watchers.on_note)
 
-    # Free memory differs from process to process, and micro-batches must not.
+    # Free memory differs from process to process, and the form of micro-batches must not.
     parts = replace(parts, plan=team.by_main(settle))
     parts = replace(parts, validator=team.together(lambda: _validator(parts, watchers)))
     with naming_examples(folder / DIVERGED, parts, team):

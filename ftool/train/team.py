@@ -1,6 +1,5 @@
 """The processes that train together: what the main one does for all, and one end for all."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,8 +8,11 @@ from typing import TypeVar
 
 import torch
 
+from ftool import launcher
 from ftool.errors import ElsewhereError, FtoolError
 from ftool.model.load import choose_device
+from ftool.shortage import shortages_told
+from ftool.train.plan import MEMORY_HINT
 
 PATIENCE = timedelta(hours=12)
 """How long a process waits for another: the main one may score a long validation split alone."""
@@ -78,7 +80,8 @@ ALONE = Team()
 
 def _outcome(work: Callable[[], T]) -> tuple[T | None, FtoolError | None]:
     try:
-        return work(), None
+        with shortages_told(memory_hint=MEMORY_HINT):
+            return work(), None
     except FtoolError as error:
         return None, error
 
@@ -90,7 +93,8 @@ def joined() -> Iterator[Team]:
     Raises:
         ElsewhereError: another process ended in the middle of the body.
     """
-    if "RANK" not in os.environ or os.environ.get("WORLD_SIZE", "1") == "1":
+    if launcher.place()[1] == 1:
+        launcher.forget()
         yield ALONE
         return
     from accelerate import PartialState
@@ -99,7 +103,7 @@ def joined() -> Iterator[Team]:
     try:
         yield Team(state.process_index, state.num_processes)
     except RuntimeError as error:
-        if not _is_lost(error):
+        if not is_lost(error):
             raise
         raise ElsewhereError(
             "another process of this training has ended",
@@ -109,6 +113,6 @@ def joined() -> Iterator[Team]:
     state.destroy_process_group()
 
 
-def _is_lost(error: RuntimeError) -> bool:
+def is_lost(error: RuntimeError) -> bool:
     """Tell whether another process could not be reached; gloo says so by its own place alone."""
     return isinstance(error, torch.distributed.DistError) or "gloo/transport" in str(error)

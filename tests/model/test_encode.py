@@ -1,3 +1,4 @@
+import gc
 from dataclasses import replace
 from itertools import groupby
 
@@ -296,3 +297,18 @@ def test_texts_and_conversations_keep_their_order():
     encoded = encode_examples(examples, encoder, max_length=200).examples
     assert [one.id for one in encoded] == ["t", "a", "u", "b"]
     assert encoded[:2] == [*encoder.text(text, 200), encoder.example(CHAT)]
+
+
+def test_encoding_makes_no_cycles_for_the_collector_it_keeps_off():
+    encoder = make_encoder(tiny_tokenizer())
+    encode_examples([CHAT] * 8, encoder, max_length=99)
+    gc.collect()
+    gc.disable()
+    try:
+        encoded = encode_examples([CHAT] * 8, encoder, max_length=99)
+        assert not gc.isenabled()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
+    assert encode_examples([CHAT] * 8, encoder, max_length=99) == encoded
+    assert gc.isenabled()

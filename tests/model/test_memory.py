@@ -229,6 +229,9 @@ def test_the_smallest_limit_counts_and_what_is_held_is_free(monkeypatch):
     monkeypatch.setattr(memory, "_cgroup_free", lambda *_: iter([3 * GIB, 5 * GIB]))
     monkeypatch.setattr(memory, "_resident_bytes", lambda: 100)
     assert available_bytes(torch.device("cpu")) == 3 * GIB + 100
+    for name, value in (("RANK", "1"), ("WORLD_SIZE", "6"), ("LOCAL_WORLD_SIZE", "3")):
+        monkeypatch.setenv(name, value)
+    assert available_bytes(torch.device("cpu")) == 1 * GIB + 100  # two others are here
     assert available_bytes(torch.device("xpu")) is None
 
 

@@ -1,11 +1,12 @@
 import re
+from types import SimpleNamespace
 
 import pytest
 import torch
 from tiny import make_project
 
 from ftool.artifacts import PreparedDataset
-from ftool.errors import DataError
+from ftool.errors import DataError, RecipeError
 from ftool.model import memory
 from ftool.recipe.file import load_recipe
 from ftool.train import assemble as module
@@ -92,6 +93,14 @@ def test_the_recipe_may_ask_for_it(project):
     assert layers_that_compute_twice(model)
     plain, _ = parts_of(project)
     assert not layers_that_compute_twice(prepare_to_train(plain, make_accelerator(plain))[0])
+
+
+@pytest.mark.parametrize("kind", module.SHARDED)
+def test_a_sharding_of_accelerates_configuration_is_refused(project, monkeypatch, kind):
+    made = SimpleNamespace(distributed_type=kind)
+    monkeypatch.setattr(module, "Accelerator", lambda **_: made)
+    with pytest.raises(RecipeError, match=f"accelerate is configured for {kind.value}"):
+        make_accelerator(parts_of(project)[0])
 
 
 def test_adapters_are_attached_from_the_seed_alone(project):

@@ -59,6 +59,10 @@ def test_only_a_kill_leaves_the_step_behind(tmp_path, monkeypatch, machine):
         note(1, 16)
         raise KeyboardInterrupt
     assert last_death(tmp_path) is None
+    with pytest.raises(RuntimeError), written_down(tmp_path) as note:
+        note(1, 16)
+        raise RuntimeError("of this process")
+    assert last_death(tmp_path) is None
     die(tmp_path, monkeypatch)
     found = last_death(tmp_path)
     assert (found.step, found.examples, found.for_memory) == (12, 3, False)
@@ -66,6 +70,13 @@ def test_only_a_kill_leaves_the_step_behind(tmp_path, monkeypatch, machine):
         "the last try ended without a word in step 12, with micro-batches of up to 3 examples:"
         " killed, but not by the kernel for lack of memory"
     )
+
+
+def test_a_death_of_another_process_is_one(tmp_path, machine):
+    with pytest.raises(RuntimeError, match="peer"), written_down(tmp_path) as note:
+        note(7, 16)
+        raise RuntimeError("[../gloo/transport/tcp/pair.cc:547] Connection closed by peer")
+    assert last_death(tmp_path).step == 7
 
 
 @pytest.mark.parametrize(

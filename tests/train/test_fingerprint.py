@@ -17,6 +17,7 @@ from ftool.train.fingerprint import (
     model_identity,
     recipe_identity,
     refuse_other,
+    refuse_unlike,
 )
 
 DATASET = PreparedDataset(Path(), "chat", ("a",), {}, {}, "d" * 64)
@@ -83,6 +84,7 @@ def test_a_setting_of_speed_and_paper_does_not(key):
 def test_data_and_processes_make_another_run(monkeypatch):
     there = recipe_identity(recipe(), DATASET)
     monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
     here = recipe_identity(recipe(), DATASET)
     assert (there["processes"], here["processes"], here["dataset"]) == (1, 2, "d" * 64)
 
@@ -112,6 +114,18 @@ def test_a_merge_more_makes_another_tokenizer():
     other = loaded()
     other.tokenizer.add_tokens(["refund"])
     assert model_identity(other)["tokenizer"] != model_identity(loaded())["tokenizer"]
+
+
+def test_processes_must_have_the_same_before_them():
+    main = {"dataset": "a" * 64, "seed": 1, "processes": 2}
+    refuse_unlike(main, dict(main))
+    with pytest.raises(RunError) as caught:
+        refuse_unlike(main, {**main, "dataset": "b" * 64, "seed": 2})
+    assert caught.value.message.splitlines() == [
+        "the processes do not have the same before them:",
+        "  dataset: aaaaaaaaaaaa in the main one, bbbbbbbbbbbb in another",
+        "  seed: 1 in the main one, 2 in another",
+    ]
 
 
 def test_before_the_model_is_loaded_its_part_is_not_compared():

@@ -1,3 +1,4 @@
+import errno
 import functools
 import json
 import os
@@ -23,7 +24,7 @@ from reliability.harness import (
 )
 from tiny import tiny_model
 
-from ftool.errors import DeviceError, DivergedError, ElsewhereError, RecipeError
+from ftool.errors import DataError, DeviceError, DivergedError, ElsewhereError, RecipeError
 from ftool.example import EncodedExample
 from ftool.model.forward import enable_rows
 from ftool.model.load import Device
@@ -254,6 +255,44 @@ def test_a_full_disk_ends_all_with_its_exit_code(project):
     assert first.notes[0].count("error: the disk is full") == 1 and second.notes == [""]
 
 
+def test_a_disk_that_takes_no_plan_ends_all_with_its_exit_code(project):
+    full = OSError(errno.ENOSPC, "No space left on device")
+    fault = functools.partial(in_process, 0, refuse, "ftool.train.run.settled_plan", full)
+    first, second = commanded(project, fault=fault)
+    assert (first.code, second.code) == (5, 5), (first, second)
+    assert "the disk takes no more" in first.notes[0] and second.notes == [""]
+
+
+def differ(name, value):
+    """Let a process have something else before it."""
+    from ftool.train import run
+
+    identity = run.recipe_identity
+    run.recipe_identity = lambda *given: {**identity(*given), name: value}
+
+
+def test_processes_that_would_learn_different_things_are_refused(project):
+    fault = functools.partial(in_process, 1, differ, "dataset", "stale")
+    first, second = commanded(project, fault=fault)
+    assert (first.code, second.code) == (3, 3), (first, second)
+    assert "the processes do not have the same before them:\n  dataset: " in first.notes[0]
+    assert "stale in another" in first.notes[0] and second.notes == [""]
+
+
+def test_what_one_lacks_ends_all_before_anybody_waits(project):
+    lacks = DataError("data/it: no prepared dataset")
+    fault = functools.partial(in_process, 1, refuse, "ftool.train.run.open_dataset", lacks)
+    first, second = commanded(project, fault=fault)
+    assert (first.code, second.code) == (3, 3), (first, second)
+    assert "no prepared dataset" in first.notes[0] and second.notes == [""]
+
+
+def test_a_dry_run_is_made_alone(project):
+    first, second = commanded(project, "--dry-run")
+    assert (first.code, second.code) == (2, 2), (first, second)
+    assert "--dry-run tries a training in one process" in first.notes[0]
+
+
 def test_memory_that_runs_out_in_one_ends_all(project):
     fault = functools.partial(in_process, 1, refuse, "ftool.train.loop.token_losses", MemoryError())
     first, second = trained(project, "full", "it", fault=fault)
@@ -305,6 +344,7 @@ def test_one_process_needs_no_other(monkeypatch):
         assert team.by_main(lambda: 3) == team.together(lambda: 3) == 3
         with pytest.raises(RecipeError, match="no"):
             team.together(lambda: refuse_now())
+        assert "WORLD_SIZE" not in os.environ  # nor will accelerate look for another
 
 
 def refuse_now():
