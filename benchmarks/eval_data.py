@@ -14,7 +14,7 @@ from rivals import home
 from train_data import INSTRUCTIONS_BEFORE_LABELS, LABELS, SEED, chat, messages, write_rows
 
 from ftool.artifacts import MANIFEST, TrainingRun
-from ftool.model.adapter import save_merged
+from ftool.model.weights.adapter import save_merged
 from ftool.prepare.run import prepare
 from ftool.recipe.schema import Recipe
 from ftool.train.run import train

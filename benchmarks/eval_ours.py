@@ -16,12 +16,12 @@ from typing import Any
 import torch
 from train_channel import Channel
 
-from ftool.eval.scorer import Scorer
+from ftool.eval.predict.scorer import Scorer
 from ftool.example import Example, Message
 from ftool.metrics import score_labels
-from ftool.model.encode import make_encoder
-from ftool.model.label_scores import scores_in_full
-from ftool.model.load import load_base_model
+from ftool.model.answers.label_scores import scores_in_full
+from ftool.model.tokens.encode import make_encoder
+from ftool.model.weights.load import load_base_model
 from ftool.recipe.schema import Model
 
 DRAWS = 10_000

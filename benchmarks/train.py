@@ -25,10 +25,10 @@ from train_others import OTHERS, run_other
 from train_turns import Program, take_turns
 
 from ftool.artifacts import PreparedDataset
-from ftool.model.adapter import attach_adapter
-from ftool.model.embedded import embedded_model_path
-from ftool.model.encode import encode_examples, make_encoder
-from ftool.model.load import load_base_model, load_tokenizer
+from ftool.model.tokens.encode import encode_examples, make_encoder
+from ftool.model.weights.adapter import attach_adapter
+from ftool.model.weights.embedded import embedded_model_path
+from ftool.model.weights.load import load_base_model, load_tokenizer
 from ftool.prepare.run import prepare
 from ftool.recipe.schema import Lora, Model, Recipe
 from ftool.train.order import global_batch

@@ -15,7 +15,7 @@ from processes import measured
 from rivals import OTHER_REQUIREMENTS, Unfit, installed
 from train_turns import CORES, last_line, surroundings
 
-from ftool.model.load import load_base_model
+from ftool.model.weights.load import load_base_model
 from ftool.recipe.schema import Model
 
 SECONDS = 240

@@ -12,8 +12,8 @@ from train_channel import Channel
 from train_data import make_recipe
 
 from ftool.artifacts import PreparedDataset, TrainingStep
-from ftool.model.encode import encode_examples, make_encoder
-from ftool.model.load import load_tokenizer
+from ftool.model.tokens.encode import encode_examples, make_encoder
+from ftool.model.weights.load import load_tokenizer
 from ftool.recipe.schema import Model, Recipe
 from ftool.train.run import train
 

@@ -81,31 +81,35 @@ prepare/            raw sources -> PreparedDataset
     advice.py         what may be changed in the recipe
     explain.py        every decision about one row
 model/              the only folder that imports transformers and peft
-  place.py            where a base model lies on this machine
-  load.py             base model and tokenizer from a folder, a run or the Hub; device, dtype
-  foreign.py          pickles, code and links that a model from outside may not bring
-  template_probe.py   chat templates from outside, tried in a process with limits
-  embedded.py         the offline default base model
-  adapter.py          LoRA and DoRA: attach, save, load, merge
-  low_rank.py         LoRA layers that read one input, computed together
-  tokenizer.py        save a tokenizer
-  encode.py           Example -> token ids and labels through the chat template
-  template.py         where a chat template puts what the assistant wrote
-  pieces.py           many texts -> token ids: equal pieces once, in one call
-  attention.py        attention over a row of examples that share prefixes
-  prefix.py           what examples begin with in common: micro-batches, the tree of a row
-  batch.py            EncodedExamples -> tensors
-  forward.py          one forward pass and its token losses
-  loss.py             losses of many tokens without all their logits at once
-  memory.py           will it fit: the peak memory of a training, and what there is
-  rank.py             exact label ranking
-  generate.py         batched greedy generation
-  branches.py         attention over prompts that continue one beginning, and what continues them
-  label_scores.py     log-likelihood of every label, plainly
-  prompts.py          prompts of similar length in one batch
-  search.py           best-first search for the likeliest label of one prompt
-  token_scores.py     losses of learned tokens, and which the model put first
-  trie.py             the labels' token sequences as a tree
+  tokens/           examples -> token ids
+    encode.py         Example -> token ids and labels through the chat template
+    template.py       where a chat template puts what the assistant wrote
+    template_probe.py chat templates from outside, tried in a process with limits
+    pieces.py         many texts -> token ids: equal pieces once, in one call
+    tokenizer.py      save a tokenizer
+  weights/          base models and adapters
+    load.py           base model and tokenizer from a folder, a run or the Hub; device, dtype
+    embedded.py       the offline default base model
+    adapter.py        LoRA and DoRA: attach, save, load, merge
+    low_rank.py       LoRA layers that read one input, computed together
+    foreign.py        pickles, code and links that a model from outside may not bring
+    place.py          where a base model lies on this machine
+  compute/          token ids -> losses and states
+    attention.py      attention over a row of examples that share prefixes
+    batch.py          EncodedExamples -> tensors
+    prefix.py         what examples begin with in common: micro-batches, the tree of a row
+    forward.py        one forward pass and its token losses
+    loss.py           losses of many tokens without all their logits at once
+    token_scores.py   losses of learned tokens, and which the model put first
+    branches.py       attention over prompts that continue one beginning, and what continues them
+    memory.py         will it fit: the peak memory of a training, and what there is
+  answers/          a prompt -> a label or an answer
+    rank.py           exact label ranking
+    search.py         best-first search for the likeliest label of one prompt
+    trie.py           the labels' token sequences as a tree
+    label_scores.py   log-likelihood of every label, plainly
+    generate.py       batched greedy generation
+    prompts.py        prompts of similar length in one batch
 train/              PreparedDataset -> TrainingRun
   run.py              own the run folder, from the plan to the manifest
   team.py             several processes: what the main one does for all, one end for all
@@ -129,29 +133,33 @@ train/              PreparedDataset -> TrainingRun
   tracking.py         steps.jsonl and trackers
 eval/               run or model + split -> Report
   run.py              load, predict, score, write
-  scorer.py           predictions by ranking, by generating or by loss
-  parse.py            model output -> label
-  statistics.py       floors and stratified samples
-  metric.py           the evaluate.Metric subclass
   report.py           Report -> JSON
-  rivals.py           the base, a floor, another run on the same rows
-  gate.py             bounds that a report is held to
-  findings.py         all that a report tells beside its metrics
-  paired.py           two models on the same rows: fixed, broken, a verdict
-  calibration.py      what probabilities mean, coverage at a precision
-  slices.py           metrics by the values of a column
-  overlap.py          scored rows that were learned from
-  learning.py         the curves of a run, over-fitting
-  caveats.py          what limits the numbers, in sentences
-  mistakes.py         errors.jsonl: wrong rows as a source
-  compare.py          runs beside one another
-  page.py             report.html
-  drawings.py         its curves
-  answers.py          metrics of open answers and of tokens, and their report
-  losses.py           the loss of every example, and which tokens the model put first
-  own_metric.py       the metric that a recipe names
-  predictions.py      predictions.jsonl while it is made, taken up again
-  text_scores.py      open answers beside their references
+  predict/          rows -> predictions
+    scorer.py         predictions by ranking, by generating or by loss
+    losses.py         the loss of every example, and which tokens the model put first
+    parse.py          model output -> label
+    predictions.py    predictions.jsonl while it is made, taken up again
+  measure/          predictions -> numbers
+    metric.py         the evaluate.Metric subclass
+    own_metric.py     the metric that a recipe names
+    text_scores.py    open answers beside their references
+    answers.py        metrics of open answers and of tokens, and their report
+    calibration.py    what probabilities mean, coverage at a precision
+    statistics.py     floors and stratified samples
+    overlap.py        scored rows that were learned from
+    learning.py       the curves of a run, over-fitting
+    paired.py         two models on the same rows: fixed, broken, a verdict
+    slices.py         metrics by the values of a column
+  judge/            numbers -> verdicts
+    findings.py       all that a report tells beside its metrics
+    rivals.py         the base, a floor, another run on the same rows
+    compare.py        runs beside one another
+    gate.py           bounds that a report is held to
+    caveats.py        what limits the numbers, in sentences
+  show/             a report -> what people look at
+    page.py           report.html
+    drawings.py       its curves
+    mistakes.py       errors.jsonl: wrong rows as a source
 hub/                TrainingRun -> Hub repository
   push.py             one commit, private by default, checked afterwards
   staging.py          the files of a repository before the upload

@@ -10,7 +10,7 @@ from ftool.errors import RecipeError
 if TYPE_CHECKING:
     from ftool.artifacts import TrainingRun
     from ftool.console import Screen
-    from ftool.eval.gate import Gates
+    from ftool.eval.judge.gate import Gates
     from ftool.recipe.schema import Recipe
 
 RUNS = Path("runs")
@@ -181,7 +181,7 @@ def find_gates(
         RecipeError: a margin or a file without a gate.
         RunError: there is no such run.
     """
-    from ftool.eval.gate import Gates
+    from ftool.eval.judge.gate import Gates
 
     if margin and no_worse_than is None:
         raise RecipeError("--margin belongs to --no-worse-than RUN, which is missing")

@@ -264,8 +264,8 @@ def evaluate(  # noqa: PLR0913 - an argument for every option
         gates = find_gates(fail_under, no_worse_than, margin, junit, screen)
         if data is not None and not (data / "manifest.json").is_file():
             settings, data = prepare_file(data, split, subject, settings, screen)
-        from ftool.eval.findings import Columns
-        from ftool.eval.gate import hold_to_gates
+        from ftool.eval.judge.findings import Columns
+        from ftool.eval.judge.gate import hold_to_gates
         from ftool.eval.run import evaluate as evaluate_model
 
         report = evaluate_model(
@@ -314,7 +314,7 @@ def compare(
 
     with Screen() as screen:
         found = [find_run(run, screen) for run in runs or []]
-        from ftool.eval.compare import compare as compare_runs
+        from ftool.eval.judge.compare import compare as compare_runs
 
         compared = compare_runs(found, split=split)
     if as_json:

@@ -16,8 +16,8 @@ from ftool.__main__ import main, run
 from ftool.artifacts import Prediction, PreparedDataset, TrainingRun
 from ftool.cli import TRIAL_ROWS
 from ftool.errors import DataError, DeviceError, FtoolError, GateError, HubError
-from ftool.eval.findings import NO_COLUMNS, Columns
-from ftool.eval.gate import NO_GATES
+from ftool.eval.judge.findings import NO_COLUMNS, Columns
+from ftool.eval.judge.gate import NO_GATES
 from ftool.eval.report import label_report
 from ftool.quiet import QUIET
 from ftool.recipe.schema import Recipe

@@ -11,8 +11,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ftool.artifacts import Prediction, TrainingRun, write_json, write_jsonl
 from ftool.eval.report import label_comparison, label_report
-from ftool.model.adapter import attach_adapter, save_model
-from ftool.model.load import weights_sha256
+from ftool.model.weights.adapter import attach_adapter, save_model
+from ftool.model.weights.load import weights_sha256
 from ftool.recipe.schema import Lora
 from ftool.seal import sealed_files
 

@@ -11,7 +11,7 @@ from ftool.console import terminal
 from ftool.console.terminal import one_line, table_of, title
 
 if TYPE_CHECKING:
-    from ftool.eval.compare import Compared
+    from ftool.eval.judge.compare import Compared
     from ftool.eval.report import Report
     from ftool.metrics import Estimate
 
@@ -182,8 +182,8 @@ def _confusions(report: "Report", rows: int) -> Table:
 
 def _judgement(report: "Report") -> list[Text]:
     """Return what limits the numbers, how the model stands to the others, and its gates."""
-    from ftool.eval.caveats import caveats
-    from ftool.eval.paired import verdict_in_words
+    from ftool.eval.judge.caveats import caveats
+    from ftool.eval.measure.paired import verdict_in_words
 
     lines = _caveats(caveats(report))
     for block in report.paired.values():

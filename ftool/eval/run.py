@@ -21,24 +21,24 @@ from ftool.artifacts import (
     ignore_progress,
 )
 from ftool.errors import RecipeError, RunError
-from ftool.eval.answers import answer_report, token_metrics
-from ftool.eval.calibration import CERTAIN, uncertainty
-from ftool.eval.findings import NO_COLUMNS, Columns, Questions, Rival, find, questions_of
-from ftool.eval.gate import NO_GATES, Gates, bounds_of, judged
-from ftool.eval.mistakes import ERRORS_FILE, write_mistakes
-from ftool.eval.own_metric import PREFIX, Metric, make_metric
-from ftool.eval.page import PAGE_FILE, Seen, write_page
-from ftool.eval.parse import STEPS
-from ftool.eval.predictions import predict_resumably
+from ftool.eval.judge.findings import NO_COLUMNS, Columns, Questions, Rival, find, questions_of
+from ftool.eval.judge.gate import NO_GATES, Gates, bounds_of, judged
+from ftool.eval.judge.rivals import read_rival, score_base, score_floor
+from ftool.eval.measure.answers import answer_report, token_metrics
+from ftool.eval.measure.calibration import CERTAIN, uncertainty
+from ftool.eval.measure.own_metric import PREFIX, Metric, make_metric
+from ftool.eval.predict.parse import STEPS
+from ftool.eval.predict.predictions import predict_resumably
+from ftool.eval.predict.scorer import Scorer, choose_mode
 from ftool.eval.report import PREDICTIONS_FILE, Report, label_report, loss_report
-from ftool.eval.rivals import read_rival, score_base, score_floor
-from ftool.eval.scorer import Scorer, choose_mode
+from ftool.eval.show.mistakes import ERRORS_FILE, write_mistakes
+from ftool.eval.show.page import PAGE_FILE, Seen, write_page
 from ftool.example import Example
 from ftool.lock import locked
 from ftool.metrics import LABEL_METRICS, Estimate
-from ftool.model.adapter import load_run_model
-from ftool.model.encode import make_encoder
-from ftool.model.load import LoadedModel, choose_device, load_base_model
+from ftool.model.tokens.encode import make_encoder
+from ftool.model.weights.adapter import load_run_model
+from ftool.model.weights.load import LoadedModel, choose_device, load_base_model
 from ftool.recipe.schema import Data, Model, Recipe, Source
 from ftool.shortage import shortages_told
 

@@ -10,7 +10,7 @@ from ftool.artifacts import TrainingRun
 from ftool.hub.markdown import counted, duration, escape, fenced, quote, table
 from ftool.hub.origin import hub_id, is_embedded, public_name
 from ftool.hub.results import METRICS, is_of, learning_curve, results
-from ftool.model import embedded
+from ftool.model.weights import embedded
 from ftool.recipe.schema import Lora, Recipe
 
 

@@ -8,7 +8,7 @@ from huggingface_hub.utils import validate_repo_id
 from yaml import YAMLError
 
 from ftool.artifacts import BaseModel, TrainingRun
-from ftool.model import embedded
+from ftool.model.weights import embedded
 
 
 def is_embedded(base: BaseModel) -> bool:

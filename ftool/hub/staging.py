@@ -96,7 +96,7 @@ def _stage_model(run: TrainingRun, folder: Path, *, full: bool, on_note: OnNote)
     run.refuse_damage()
     source = run.model_path
     if full and (source / "adapter_config.json").is_file():
-        from ftool.model.adapter import save_merged
+        from ftool.model.weights.adapter import save_merged
 
         source = folder.with_name("merged")
         save_merged(run, source)

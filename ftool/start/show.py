@@ -8,10 +8,10 @@ from typing import Any
 
 from ftool.artifacts import MANIFEST, OnNote, PreparedDataset, ignore_note
 from ftool.errors import DataError, did_you_mean
-from ftool.eval.statistics import stratified_sample
+from ftool.eval.measure.statistics import stratified_sample
 from ftool.example import NOT_LEARNED, SPLITS, EncodedExample, Example
-from ftool.model.encode import Encoder, make_encoder, trim_prompt
-from ftool.model.load import load_config, load_tokenizer
+from ftool.model.tokens.encode import Encoder, make_encoder, trim_prompt
+from ftool.model.weights.load import load_config, load_tokenizer
 from ftool.recipe.schema import Recipe
 from ftool.train.plan import longest_allowed
 

@@ -7,8 +7,8 @@ from typing import Any
 
 from ftool.artifacts import OnNote
 from ftool.errors import RunError
-from ftool.model.adapter import read_back
-from ftool.model.forward import TOLERANCE
+from ftool.model.compute.forward import TOLERANCE
+from ftool.model.weights.adapter import read_back
 from ftool.train.checkpoint import Progress
 from ftool.train.validate import Validator
 

@@ -12,12 +12,12 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, DistributedTy
 from ftool.artifacts import OnNote, PreparedDataset
 from ftool.errors import DataError, RecipeError, RunError
 from ftool.example import EncodedExample
-from ftool.model.adapter import attach_adapter
-from ftool.model.batch import micro_batch
-from ftool.model.encode import Encoder, encode_examples, make_encoder
-from ftool.model.forward import enable_rows, unwrapped
-from ftool.model.load import Device, LoadedModel, choose_device, load_base_model
-from ftool.model.memory import Memory, checkpoint_activations, estimate_memory
+from ftool.model.compute.batch import micro_batch
+from ftool.model.compute.forward import enable_rows, unwrapped
+from ftool.model.compute.memory import Memory, checkpoint_activations, estimate_memory
+from ftool.model.tokens.encode import Encoder, encode_examples, make_encoder
+from ftool.model.weights.adapter import attach_adapter
+from ftool.model.weights.load import Device, LoadedModel, choose_device, load_base_model
 from ftool.recipe.schema import Lora, Recipe
 from ftool.train.attempt import smaller
 from ftool.train.checkpoint import first_not_finite

@@ -11,7 +11,7 @@ import torch
 from ftool import launcher
 from ftool.artifacts import PreparedDataset, fingerprint, ftool_version
 from ftool.errors import RunError
-from ftool.model.load import Device, LoadedModel
+from ftool.model.weights.load import Device, LoadedModel
 from ftool.recipe.schema import Recipe
 
 FREE = {"tracking", "batch_size_per_device", "activation_checkpointing", "checkpoint"}

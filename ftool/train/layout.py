@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ftool.example import EncodedExample
-from ftool.model.prefix import make_tree
+from ftool.model.compute.prefix import make_tree
 from ftool.train.order import divided, global_batch
 from ftool.train.plan import Plan
 

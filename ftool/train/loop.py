@@ -13,8 +13,8 @@ import torch
 from ftool.artifacts import TrainingStep
 from ftool.errors import DeviceError, DivergedError
 from ftool.example import EncodedExample
-from ftool.model.batch import micro_batch
-from ftool.model.forward import token_losses
+from ftool.model.compute.batch import micro_batch
+from ftool.model.compute.forward import token_losses
 from ftool.recipe.schema import Recipe
 from ftool.shortage import is_out_of_memory
 from ftool.train.attempt import ANEW, Start, halved

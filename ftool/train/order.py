@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ftool.example import EncodedExample
-from ftool.model.prefix import micro_batches
+from ftool.model.compute.prefix import micro_batches
 from ftool.train.plan import Plan
 
 

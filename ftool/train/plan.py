@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from ftool.model.load import Device, context_tokens
-from ftool.model.memory import Memory
+from ftool.model.compute.memory import Memory
+from ftool.model.weights.load import Device, context_tokens
 from ftool.recipe.schema import Train
 
 MICRO_BATCH_TOKENS = {"cpu": 2048}

@@ -24,7 +24,7 @@ from ftool.artifacts import (
 )
 from ftool.errors import RecipeError, StoppedError
 from ftool.lock import locked
-from ftool.model.adapter import save_model
+from ftool.model.weights.adapter import save_model
 from ftool.recipe.file import dump_recipe
 from ftool.recipe.schema import NAME_PATTERN, Recipe
 from ftool.shortage import shortages_told

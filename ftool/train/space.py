@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ftool.errors import DeviceError
-from ftool.model.memory import ADAM_STATES
+from ftool.model.compute.memory import ADAM_STATES
 from ftool.recipe.schema import Train
 from ftool.train.plan import Plan
 

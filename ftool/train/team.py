@@ -10,7 +10,7 @@ import torch
 
 from ftool import launcher
 from ftool.errors import ElsewhereError, FtoolError
-from ftool.model.load import choose_device
+from ftool.model.weights.load import choose_device
 from ftool.shortage import shortages_told
 from ftool.train.plan import MEMORY_HINT
 

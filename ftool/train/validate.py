@@ -7,11 +7,11 @@ from typing import Any
 
 from ftool.artifacts import OnNote, OnProgress, PreparedDataset
 from ftool.errors import DivergedError
-from ftool.eval.own_metric import Metric, make_metric
-from ftool.eval.scorer import Scorer, choose_mode
-from ftool.eval.statistics import stratified_sample
+from ftool.eval.measure.own_metric import Metric, make_metric
+from ftool.eval.measure.statistics import stratified_sample
+from ftool.eval.predict.scorer import Scorer, choose_mode
 from ftool.example import Example
-from ftool.model.encode import Encoder, encode_examples
+from ftool.model.tokens.encode import Encoder, encode_examples
 from ftool.recipe.schema import Recipe
 
 

@@ -5,8 +5,8 @@ import pytest
 from ftool import console
 from ftool.artifacts import Prediction
 from ftool.console.report import NAMES
-from ftool.eval.compare import Compared
-from ftool.eval.paired import pair_predictions
+from ftool.eval.judge.compare import Compared
+from ftool.eval.measure.paired import pair_predictions
 from ftool.eval.report import Comparison, Report, label_report
 from ftool.metrics import Estimate
 

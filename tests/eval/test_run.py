@@ -7,8 +7,8 @@ from tiny import make_project, write_tickets
 
 from ftool.artifacts import PreparedDataset, TrainingRun
 from ftool.errors import DataError, RecipeError, RunError
-from ftool.eval.findings import Columns
-from ftool.eval.gate import Gates
+from ftool.eval.judge.findings import Columns
+from ftool.eval.judge.gate import Gates
 from ftool.eval.report import Report
 from ftool.eval.run import evaluate
 from ftool.prepare.run import prepare

@@ -18,8 +18,8 @@ from tiny_run import write_report, write_run
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from ftool.hub.push import push
-from ftool.model.adapter import load_run_model
-from ftool.model.load import load_base_model
+from ftool.model.weights.adapter import load_run_model
+from ftool.model.weights.load import load_base_model
 from ftool.recipe.schema import Model
 
 BASE, ADAPTER = "tester/base", "tester/adapter"

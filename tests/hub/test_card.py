@@ -12,7 +12,7 @@ from ftool.eval.report import loss_report
 from ftool.hub.card import model_card
 from ftool.hub.markdown import duration, escape, fenced, sparkline
 from ftool.hub.results import results
-from ftool.model import embedded
+from ftool.model.weights import embedded
 
 HUB_BASE = BaseModel("org/base", "c" * 40, "a" * 64)
 EMBEDDED_BASE = BaseModel(embedded.NAME, embedded.REVISION, "a" * 64)

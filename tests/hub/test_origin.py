@@ -6,7 +6,7 @@ from tiny_run import write_manifest, write_recipe
 
 from ftool.artifacts import BaseModel, TrainingRun
 from ftool.hub.origin import file_name, hub_id, known_license, public_name
-from ftool.model import embedded
+from ftool.model.weights import embedded
 
 COMMIT = "c" * 40
 

@@ -13,7 +13,7 @@ HOMES = {
     "transformers": "model/",
     "peft": "model/",
     "rich": "console/",
-    "evaluate": "eval/metric.py",
+    "evaluate": "eval/measure/metric.py",
     "typer": ("cli.py", "arguments.py", "__main__.py"),
 }
 

@@ -389,7 +389,7 @@ def send_at(place: str, call: int, *numbers: int) -> None:
 
 def in_small_batches(fault: Any) -> None:
     """Rank a few prompts at a time, then put a fault into the process, if any."""
-    from ftool.model import rank
+    from ftool.model.answers import rank
 
     rank.BATCH_TOKENS = 60
     if fault:
@@ -463,7 +463,7 @@ def poison_gradient(call: int, value: float) -> None:
 
 def poison_validation(value: float) -> None:
     """Make the validation loss not finite."""
-    from ftool.eval.scorer import Scorer
+    from ftool.eval.predict.scorer import Scorer
 
     made = Scorer.losses
     Scorer.losses = lambda self, *a, **n: [(value, t) for _, t in made(self, *a, **n)]

@@ -21,11 +21,11 @@ from ftool.__main__ import run as ftool
 from ftool.artifacts import TrainingRun, ignore_note
 from ftool.errors import DataError, FtoolError, RecipeError, RunError
 from ftool.hub.staging import staged
-from ftool.model import template_probe
-from ftool.model.adapter import load_run_model
-from ftool.model.encode import make_encoder
-from ftool.model.load import load_base_model, load_tokenizer
-from ftool.model.tokenizer import save_tokenizer
+from ftool.model.tokens import template_probe
+from ftool.model.tokens.encode import make_encoder
+from ftool.model.tokens.tokenizer import save_tokenizer
+from ftool.model.weights.adapter import load_run_model
+from ftool.model.weights.load import load_base_model, load_tokenizer
 from ftool.prepare.run import prepare
 from ftool.recipe.schema import Model
 from ftool.train.checkpoint import load_optimizer

@@ -198,7 +198,7 @@ def test_what_does_not_fit_is_a_sentence_with_what_to_change(
 
 def eval_without_memory(notes, *, project):
     """Score a run whose second batch is too large."""
-    from ftool.eval import scorer
+    from ftool.eval.predict import scorer
 
     made = scorer.ranked_batches
 

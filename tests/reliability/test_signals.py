@@ -70,9 +70,9 @@ IN_THE_LOOP = {
     "middle of an accumulation": ("ftool.train.loop.normalized_loss", 4 * MICRO_BATCHES + 2, 5),
     "gradient norm": ("ftool.train.loop._refuse_nonsense", 4, 4),
     "before a validation": ("ftool.train.run._validated", 3, 3),
-    "loss of a validation": ("ftool.eval.losses.token_scores", 1, 3),
-    "ranking of a validation": ("ftool.eval.scorer.ranked_batches", 1, 3),
-    "last validation": ("ftool.eval.scorer.ranked_batches", 2, 6),
+    "loss of a validation": ("ftool.eval.predict.losses.token_scores", 1, 3),
+    "ranking of a validation": ("ftool.eval.predict.scorer.ranked_batches", 1, 3),
+    "last validation": ("ftool.eval.predict.scorer.ranked_batches", 2, 6),
     "weights of a checkpoint": ("ftool.train.checkpoint.save_file", 1, 2),
     "moments of a checkpoint": ("torch.save", 2, 3),
     "seal of a checkpoint": ("ftool.train.checkpoint.sealed_files", 3, 4),
@@ -99,7 +99,7 @@ OUTSIDE_THE_LOOP = {
     "encoding": ("ftool.train.assemble.encode_examples", 1, 0),
     "plan": ("ftool.train.run.settled_plan", 1, 0),
     "best weights": ("ftool.train.run._restore_best", 1, 6),
-    "writing the model": ("ftool.model.adapter.save_tokenizer", 1, 6),
+    "writing the model": ("ftool.model.weights.adapter.save_tokenizer", 1, 6),
     "manifest": ("ftool.train.run.write_json", 2, 6),
 }
 
@@ -130,7 +130,10 @@ def test_a_second_signal_ends_at_once(clean, expected, tmp_path):
 
 def test_a_validation_may_be_stopped_again_and_again(clean, expected, tmp_path):
     project = copied(clean, tmp_path / "project")
-    for place in ("ftool.eval.losses.token_scores", "ftool.eval.scorer.ranked_batches"):
+    for place in (
+        "ftool.eval.predict.losses.token_scores",
+        "ftool.eval.predict.scorer.ranked_batches",
+    ):
         stopped = training(project, "full", at=fault(place, 1, SIGTERM))
         assert stopped.code == 143 and saved_step(project / "runs/full") == 3, stopped
     check_resumed(project, "full", expected)
@@ -188,9 +191,9 @@ def scored(finished, tmp_path_factory):
 
 EVAL = {
     "loading the model": ("ftool.eval.run.load_run_model", 1, range(1)),
-    "predictions": ("ftool.eval.predictions._append", 2, range(1, 12)),
-    "more predictions": ("ftool.eval.predictions._append", 3, range(1, 12)),
-    "predictions of the base": ("ftool.eval.scorer.ranked_batches", 2, [12]),
+    "predictions": ("ftool.eval.predict.predictions._append", 2, range(1, 12)),
+    "more predictions": ("ftool.eval.predict.predictions._append", 3, range(1, 12)),
+    "predictions of the base": ("ftool.eval.predict.scorer.ranked_batches", 2, [12]),
     "page": ("ftool.eval.run.write_page", 1, [12]),
     "metrics": ("ftool.eval.report.write_json", 1, [12]),
 }

@@ -16,10 +16,10 @@ from reliability.harness import METHODS, TESTS, copied, run_task, training
 from ftool.artifacts import PreparedDataset, TrainingRun
 from ftool.errors import DataError
 from ftool.example import NOT_LEARNED, Example, Message
-from ftool.model.adapter import load_run_model
-from ftool.model.encode import encode_examples, make_encoder
-from ftool.model.generate import generate_texts
-from ftool.model.load import load_tokenizer
+from ftool.model.answers.generate import generate_texts
+from ftool.model.tokens.encode import encode_examples, make_encoder
+from ftool.model.weights.adapter import load_run_model
+from ftool.model.weights.load import load_tokenizer
 from ftool.recipe.file import load_recipe
 from ftool.recipe.schema import Model
 
@@ -86,7 +86,7 @@ def test_a_prompt_is_the_beginning_that_was_trained(family, contents):
 
 def eval_asking(notes, *, project, mode):
     """Score a run on what it learned, and tell every prompt that the model is given."""
-    from ftool.eval import scorer
+    from ftool.eval.predict import scorer
     from ftool.eval.run import evaluate
 
     os.chdir(project)

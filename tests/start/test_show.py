@@ -16,8 +16,8 @@ from transformers import PreTrainedTokenizerFast
 from ftool.artifacts import data_settings
 from ftool.errors import DataError, RecipeError
 from ftool.example import EncodedExample, Example, Message
-from ftool.model.encode import encode_examples, make_encoder
-from ftool.model.load import load_base_model, load_config, load_tokenizer
+from ftool.model.tokens.encode import encode_examples, make_encoder
+from ftool.model.weights.load import load_base_model, load_config, load_tokenizer
 from ftool.recipe.schema import Data, Model, Recipe, Source, Train
 from ftool.start.show import Piece, ShownExample, pieces_of, show
 

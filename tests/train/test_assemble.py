@@ -7,7 +7,7 @@ from tiny import make_project
 
 from ftool.artifacts import PreparedDataset
 from ftool.errors import DataError, RecipeError
-from ftool.model import memory
+from ftool.model.compute import memory
 from ftool.recipe.file import load_recipe
 from ftool.train import assemble as module
 from ftool.train.assemble import assemble, make_accelerator, open_dataset, prepare_to_train

@@ -8,7 +8,7 @@ from tiny import tiny_tokenizer
 
 from ftool.artifacts import BaseModel, PreparedDataset
 from ftool.errors import RunError
-from ftool.model.load import LoadedModel, choose_device
+from ftool.model.weights.load import LoadedModel, choose_device
 from ftool.recipe.schema import Recipe
 from ftool.train.fingerprint import (
     MODEL_NAMES,

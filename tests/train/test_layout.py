@@ -2,7 +2,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftool.example import EncodedExample
-from ftool.model.batch import micro_batch
+from ftool.model.compute.batch import micro_batch
 from ftool.train.layout import COUNTED_STEPS, lay_out, run_tokens
 from ftool.train.plan import Plan
 

@@ -9,7 +9,7 @@ from transformers import Trainer, TrainingArguments
 
 from ftool.errors import RunError
 from ftool.example import EncodedExample
-from ftool.model.forward import enable_rows
+from ftool.model.compute.forward import enable_rows
 from ftool.recipe.schema import Recipe
 from ftool.train.loop import training_steps
 from ftool.train.optimizer import make_optimizer

@@ -3,8 +3,8 @@ from dataclasses import replace
 import torch
 from transformers import LlamaConfig
 
-from ftool.model.load import Device
-from ftool.model.memory import Memory
+from ftool.model.compute.memory import Memory
+from ftool.model.weights.load import Device
 from ftool.recipe.schema import Train
 from ftool.train.plan import Plan, fit_into_memory, longest_allowed, make_plan
 

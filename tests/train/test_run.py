@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaModel
 
 from ftool.artifacts import TrainingRun
 from ftool.errors import DataError, RecipeError, RunError
-from ftool.model.rank import rank_labels
+from ftool.model.answers.rank import rank_labels
 from ftool.recipe.file import load_recipe
 from ftool.train.run import train
 

@@ -4,7 +4,7 @@ import pytest
 from tiny import tiny_model, tiny_tokenizer
 
 from ftool.errors import DeviceError
-from ftool.model.adapter import attach_adapter
+from ftool.model.weights.adapter import attach_adapter
 from ftool.recipe.schema import Lora, Train
 from ftool.train.checkpoint import Progress, save_checkpoint
 from ftool.train.optimizer import make_optimizer

@@ -26,8 +26,8 @@ from tiny import tiny_model
 
 from ftool.errors import DataError, DeviceError, DivergedError, ElsewhereError, RecipeError
 from ftool.example import EncodedExample
-from ftool.model.forward import enable_rows
-from ftool.model.load import Device
+from ftool.model.compute.forward import enable_rows
+from ftool.model.weights.load import Device
 from ftool.recipe.schema import Recipe
 from ftool.train.assemble import make_accelerator
 from ftool.train.loop import training_steps

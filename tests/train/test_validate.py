@@ -4,9 +4,9 @@ from tiny import make_project, tiny_model, tiny_tokenizer
 
 from ftool.artifacts import PreparedDataset, ignore_note, ignore_progress
 from ftool.errors import RunError
-from ftool.eval.scorer import Scorer
+from ftool.eval.predict.scorer import Scorer
 from ftool.metrics import label_metrics
-from ftool.model.encode import make_encoder
+from ftool.model.tokens.encode import make_encoder
 from ftool.train.validate import make_validator
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ftool.errors import DataError
 from ftool.example import Example
-from ftool.model.place import tokenizer_file
+from ftool.model.weights.place import tokenizer_file
 
 if TYPE_CHECKING:
     from ftool.recipe.schema import Recipe

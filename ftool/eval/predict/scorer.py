@@ -1,0 +1,202 @@
+"""A model asked for predictions: by ranking labels, by generating, or by its loss."""
+
+from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from ftool.artifacts import (
+    OnNote,
+    OnProgress,
+    Prediction,
+    ignore_note,
+    ignore_progress,
+)
+from ftool.errors import DataError, RecipeError, RunError
+from ftool.eval.predict.losses import loss_batches
+from ftool.eval.predict.parse import read_label
+from ftool.example import Example
+from ftool.model.answers.generate import generated_batches
+from ftool.model.answers.rank import METHODS, ranked_batches, ranking_method
+from ftool.model.answers.search import Ranking
+from ftool.model.tokens.encode import Encoder
+from ftool.model.weights.load import context_tokens
+
+SLOWER = {
+    METHODS[1]: "its attention or layers cannot share a row",
+    METHODS[2]: "neither a shared row nor its cache gives the likelihoods of plain rows",
+}
+"""Why a model's labels are ranked by a slower method."""
+
+Predictions = dict[int, Prediction]
+"""Predictions by the place of their example."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scorer:
+    """A model ready to be asked: the same one in training, in evaluation and for the base."""
+
+    model: Any
+    encoder: Encoder
+    mode: str
+    label_names: tuple[str, ...]
+    max_new_tokens: int = 64
+    certain: bool = False
+
+    def predict(
+        self, examples: Sequence[Example], *, on_progress: OnProgress = ignore_progress
+    ) -> list[Prediction]:
+        """Make one prediction per example, in their order.
+
+        Raises:
+            DataError: an example is longer than the model's context.
+        """
+        found: Predictions = {}
+        for batch in self.batches(examples, on_progress=on_progress):
+            found.update(batch)
+        return [found[place] for place in range(len(examples))]
+
+    def batches(
+        self,
+        examples: Sequence[Example],
+        *,
+        known: Set[int] = frozenset(),
+        on_progress: OnProgress = ignore_progress,
+        on_note: OnNote = ignore_note,
+    ) -> Iterator[Predictions]:
+        """Make the predictions a batch at a time, in an order that saves work.
+
+        Args:
+            examples: all of them, in any order.
+            known: places of those that have predictions already; batches are divided as if there
+                were none, so that the others get the same numbers to the last bit.
+            on_progress: told how many there are, the known ones included.
+            on_note: told what slows it down.
+
+        Raises:
+            DataError: an example is longer than the model's context.
+        """
+        self.model.eval()
+        if len(known) == len(examples):
+            return
+        stage, make = {
+            "rank": ("ranking labels", self._rank),
+            "generate": ("generating", self._generate),
+            "loss": ("computing the loss", self._losses),
+        }[self.mode]
+        done = len(known)
+        for batch in make(examples, known, on_note):
+            done += len(batch.keys() - known)
+            on_progress(stage, done, len(examples))
+            yield batch
+
+    def ranking_method(self, examples: Sequence[Example]) -> str:
+        """Return how the labels of examples are ranked: one of METHODS, as was found out.
+
+        Raises:
+            DataError: an example is longer than the model's context.
+        """
+        labels = [self.encoder.completion(examples[0], name) for name in self.label_names]
+        prompts = self._prompts(examples, max(map(len, labels)))
+        return ranking_method(self.model, prompts, labels)
+
+    def _rank(
+        self, examples: Sequence[Example], known: Set[int], on_note: OnNote
+    ) -> Iterator[Predictions]:
+        labels = [self.encoder.completion(examples[0], name) for name in self.label_names]
+        prompts = self._prompts(examples, max(map(len, labels)))
+        try:
+            method = ranking_method(self.model, prompts, labels)
+            if method in SLOWER:
+                on_note(f"labels are ranked by {method}, which is slow: {SLOWER[method]}")
+            for batch in ranked_batches(
+                self.model, prompts, labels, method=method, certain=self.certain, known=known
+            ):
+                yield {
+                    place: self._ranked(examples[place], ranking)
+                    for place, ranking in batch.items()
+                }
+        except ValueError as error:
+            raise DataError(f"the labels cannot be told apart by their tokens ({error})") from error
+
+    def _ranked(self, example: Example, ranking: Ranking) -> Prediction:
+        if ranking.label < 0:
+            raise RunError(
+                "the model's likelihoods are not finite",
+                hint="train again with a lower train.learning_rate",
+            )
+        label = self.label_names[ranking.label]
+        return Prediction(
+            id=example.id,
+            expected=example.label,
+            predicted=label,
+            output=label,
+            log_probability=ranking.log_probability,
+            probability=sum(ranking.probability_bounds) / 2,
+            probability_bounds=ranking.probability_bounds,
+            off_label=sum(ranking.off_label_bounds) / 2,
+            greedy=None if ranking.greedy < 0 else self.label_names[ranking.greedy],
+        )
+
+    def _generate(
+        self, examples: Sequence[Example], known: Set[int], _: OnNote
+    ) -> Iterator[Predictions]:
+        for batch in generated_batches(
+            self.model,
+            self.encoder.tokenizer,
+            self._prompts(examples, self.max_new_tokens),
+            end_id=self.encoder.end_of_turn_id,
+            max_new_tokens=self.max_new_tokens,
+            known=known,
+        ):
+            yield {
+                place: self._answered(examples[place], output) for place, output in batch.items()
+            }
+
+    def _losses(
+        self, examples: Sequence[Example], known: Set[int], _: OnNote
+    ) -> Iterator[Predictions]:
+        return loss_batches(self.model, self.encoder, examples, known=known)
+
+    def _answered(self, example: Example, output: str) -> Prediction:
+        if not self.label_names:
+            return Prediction(example.id, example.completion, output, output)
+        label, step = read_label(output, self.label_names)
+        return Prediction(example.id, example.label, label, output, parsed_by=step)
+
+    def _prompts(self, examples: Sequence[Example], answer: int) -> list[list[int]]:
+        """Encode the prompts; `answer` more tokens have to fit."""
+        prompts = [self.encoder.prompt(example) for example in examples]
+        longest = context_tokens(self.model.config)
+        for example, prompt in zip(examples, prompts, strict=True):
+            if longest and len(prompt) + answer > longest:
+                raise DataError(f"{example.id} is longer than the model's {longest} tokens")
+        return prompts
+
+    def losses(
+        self, examples: Sequence[Example], *, on_progress: OnProgress = ignore_progress
+    ) -> list[tuple[float, int]]:
+        """Return the mean loss (nats per learned token) and learned tokens of every example."""
+        self.model.eval()
+        found: Predictions = {}
+        for batch in loss_batches(self.model, self.encoder, examples):
+            found.update(batch)
+            on_progress("computing the loss", len(found), len(examples))
+        rows = [found[place] for place in range(len(examples))]
+        return [(row.loss or 0.0, row.learned_tokens) for row in rows]
+
+
+def choose_mode(wanted: str, label_names: Sequence[str], *, kind: str = "chat") -> str:
+    """Resolve `auto`, and refuse what the data cannot give.
+
+    Raises:
+        RecipeError: labels are needed and there are none; a text has no answer to generate.
+    """
+    if kind == "text":
+        label_names = ()
+    if wanted == "auto":
+        return "rank" if label_names else "loss"
+    if wanted == "rank" and not label_names:
+        raise RecipeError("eval.mode: rank needs labels, and the data has none")
+    if wanted == "generate" and kind == "text":
+        raise RecipeError("eval.mode: generate needs conversations, and the data has texts")
+    return wanted

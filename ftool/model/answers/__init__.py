@@ -1,0 +1,1 @@
+"""A prompt -> a label or an answer."""

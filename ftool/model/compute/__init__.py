@@ -1,0 +1,1 @@
+"""Token ids -> losses and states."""
