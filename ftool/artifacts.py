@@ -306,11 +306,12 @@ class TrainingRun:
             RunError: the folder is missing, unfinished, or not a run.
         """
         if not path.is_dir():
-            raise RunError(f"there is no run {path}", hint="run: ftool train")
+            raise RunError(f"there is no run {path}", hint=f"run: ftool train --run {path.name}")
         if not _has_manifest(path):
             unfinished = (path / "recipe.yaml").is_file() and (path / LOCK).exists()
             what = "is not finished" if unfinished else "is not a run of ftool"
-            raise RunError(f"{path} {what} (it has no {MANIFEST})", hint="run: ftool train")
+            hint = f"run with the same settings: ftool train --run {path.name}"
+            raise RunError(f"{path} {what} (it has no {MANIFEST})", hint=hint)
         manifest = read_json(path / MANIFEST)
         needed = {"status", "dataset_fingerprint", "base_model", "best_step", "steps"}
         if not _is_complete(manifest, needed | {"environment"}):

@@ -287,7 +287,8 @@ def evaluate(  # noqa: PLR0913 - an argument for every option
         words = ["train", *again(recipe, overrides)]
     else:
         words = ["push-to-hub", str(subject.path), "--repo", "OWNER/NAME", "--dry-run"]
-    if not as_json:
+    beaten = report.paired.get("floor", {}).get("verdict") == "worse"
+    if not as_json and not beaten:  # what a floor beats is not to be published
         show_next(["ftool", *words])
 
 

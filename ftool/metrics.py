@@ -69,8 +69,9 @@ def score_labels(
 ) -> LabelScores:
     """Score predicted labels, with an interval for every metric.
 
-    Proportions have Wilson's interval, the other metrics a percentile bootstrap over the examples.
-    With groups every interval is a bootstrap over the groups.
+    Proportions have Wilson's interval, the other metrics a percentile bootstrap over the examples,
+    or the accuracy's interval where all answers are right or all wrong. With groups every interval
+    is a bootstrap over the groups.
 
     Args:
         expected: the right label of each example.
@@ -90,6 +91,7 @@ def score_labels(
     metrics, drawn_bounds = _bootstrap(cells, tally, groups, draws, seed)
     if groups is None:
         metrics["accuracy"] = wilson(int(tally.hits.sum()), len(cells))
+        metrics = _widened(metrics, metrics["accuracy"])
     bounds = _label_bounds(tally) if groups is None else drawn_bounds
     columns = {name: column.tolist() for name, column in tally.per_label().items()}
     columns["support"] = confusion.sum(1).tolist()
@@ -286,6 +288,19 @@ def _bootstrap(
         low, high = middle(np.concatenate(scores[name]))
         bounds[name] = (np.minimum(low, point), np.maximum(high, point))
     return estimates, bounds
+
+
+def _widened(metrics: Mapping[str, Estimate], accuracy: Estimate) -> dict[str, Estimate]:
+    """Return metrics that are as uncertain as the accuracy where all is right, or all wrong.
+
+    All resamples are alike then, and a bootstrap would be certain of five rows.
+    """
+    if 0.0 < accuracy.value < 1.0:
+        return dict(metrics)
+    return {
+        name: Estimate(found.value, min(found.low, accuracy.low), max(found.high, accuracy.high))
+        for name, found in metrics.items()
+    }
 
 
 def _where_zero(counts: "Floats", label_names: Sequence[str]) -> tuple[str, ...]:

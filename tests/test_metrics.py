@@ -198,6 +198,17 @@ def test_the_cell_bootstrap_has_the_spread_of_a_row_bootstrap() -> None:
         assert estimate.high == pytest.approx(high, abs=0.35 * spread), name
 
 
+@pytest.mark.parametrize("size", [1, 5, 60])
+def test_all_right_or_all_wrong_is_no_more_certain_than_the_accuracy(size: int) -> None:
+    expected = (["a", "b"] * size)[:size]
+    right = score_labels(expected, expected, ["a", "b"], draws=50).metrics
+    wrong = score_labels(expected, [None] * size, ["a", "b"], draws=50).metrics
+    for name in LABEL_METRICS:
+        assert right[name].low <= wilson(size, size).low
+        assert wrong[name] == Estimate(0.0, 0.0, wilson(0, size).high)
+    assert right["f1_micro"] == right["accuracy"] == wilson(size, size)
+
+
 def test_bounds_of_a_label_are_wilsons_and_those_of_f1_follow_from_jaccards_index() -> None:
     expected, predicted = ["a"] * 8 + ["b"] * 2, ["a"] * 6 + ["b", None] + ["b", "a"]
     own = score_labels(expected, predicted, ["a", "b", "c"], draws=10).per_label

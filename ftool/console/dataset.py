@@ -98,7 +98,7 @@ def show_explanation(explanation: "Explanation") -> None:
 def _show_texts(explanation: "Explanation") -> None:
     assert explanation.example is not None
     example = explanation.example
-    terminal.stdout.print(Text("\nas it is learned", style="bold"))
+    terminal.stdout.print(Text("\nas it is prepared (ftool show: as it is learned)", style="bold"))
     if example.text is not None:
         terminal.stdout.print(Text(clean(example.text)))
     for message in example.messages:

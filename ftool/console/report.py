@@ -35,7 +35,7 @@ VERDICTS = {"better": "bold green", "worse": "bold red"}
 def show_report(report: "Report") -> None:
     """Show the metrics beside the base model and the floor, where it goes wrong, and verdicts."""
     method = report.inputs.get("ranked_by")
-    title(report.subject, f"{report.split}, {report.mode}{f' by {method}' if method else ''}")
+    title(report.subject, f"{report.scored}, {report.mode}{f' by {method}' if method else ''}")
     columns = {"tuned" if report.base else "model": (report.metrics, report.examples)}
     if report.base:
         columns["base"] = (report.base.metrics, report.base.examples)

@@ -57,11 +57,12 @@ class Comparison:
 class Report:
     """How a run or a model did on a split; open answers have no labels but learned tokens.
 
-    `inputs` says what was scored: fingerprints of the dataset, the run, the weights. `group` is
-    the column whose values were resampled for the intervals, None where rows were. The blocks at
-    the end are plain values: the comparison with `base` and `floor` row by row, how probabilities
-    agree with correctness, what free generation would do, parts of the data by column, rows that
-    were learned from, the curves of the run, and the gates that it was held to.
+    `data` names what was scored where it is not the run's own dataset, `inputs` has fingerprints
+    of the dataset, the run, the weights. `group` is the column whose values were resampled for the
+    intervals, None where rows were. The blocks at the end are plain values: the comparison with
+    `base` and `floor` row by row, how probabilities agree with correctness, what free generation
+    would do, parts of the data by column, rows that were learned from, the curves of the run, and
+    the gates that it was held to.
     """
 
     subject: str
@@ -80,6 +81,7 @@ class Report:
     base: Comparison | None = None
     floor: Comparison | None = None
     group: str | None = None
+    data: str | None = None
     paired: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
     free_answers: Mapping[str, float | None] | None = None
@@ -87,6 +89,11 @@ class Report:
     overlap: Mapping[str, Any] | None = None
     learning: Mapping[str, Any] | None = None
     gates: Sequence[Mapping[str, Any]] = field(default_factory=list)
+
+    @property
+    def scored(self) -> str:
+        """What was scored, in words."""
+        return self.split if self.data is None else f"{self.split} of {self.data}"
 
     @property
     def unparsed_ratio(self) -> float:
@@ -116,6 +123,7 @@ class Report:
             "schema": SCHEMA,
             "subject": self.subject,
             "split": self.split,
+            "data": self.data,
             "examples": self.examples,
             "mode": self.mode,
             "metrics": _write_estimates(self.metrics),
@@ -162,6 +170,7 @@ class Report:
             mode=stored["mode"],
             examples=stored["examples"],
             metrics=_read_estimates(stored["metrics"]),
+            data=stored.get("data"),
             inputs=stored["inputs"],
             learned_tokens=stored["learned_tokens"],
             label_names=tuple(stored["label_names"]),

@@ -125,9 +125,12 @@ def _score(
     _tell_how_read(predictions, mode, on_note)
     if mode == "rank":
         inputs["ranked_by"] = scorer.ranking_method(examples)
+    learned = _learned_from(run, dataset, split, on_note)
+    has_train = split != "train" and dataset.count("train")
+    floor_train = learned or (dataset.examples("train") if has_train else None)
     rivals = {
         "base": score_base(run, scorer, examples, recipe, answered, folder, on_progress),
-        "floor": score_floor(dataset, split, examples, recipe, on_note) if has_labels else None,
+        "floor": score_floor(floor_train, examples, label_names, recipe, on_note),
     }
     findings = find(
         predictions,
@@ -135,12 +138,14 @@ def _score(
         questions,
         label_names=label_names,
         rivals=rivals | {"run": production},
-        train=_learned_from(run, dataset, split, on_note),
+        train=learned,
         steps=run.steps_log() if run else (),
     )
     report = _report(scorer, predictions, _name(subject), split, inputs, own_metric, questions)
     beside = {name: rival.comparison if rival else None for name, rival in rivals.items()}
-    report = judged(findings.added_to(report.beside(**beside)), bounds, gates)
+    data = None if run and _is_own(run, dataset) else _data_name(dataset, split)
+    report = replace(findings.added_to(report.beside(**beside)), data=data)
+    report = judged(report, bounds, gates)
     seen = Seen(examples, predictions, findings, _first_prompt(scorer, examples))
     _write(folder, report, seen, on_note)
     return report
@@ -185,7 +190,7 @@ def _learned_from(
     """Return the train split of a run; None where there is none, or it is what is scored."""
     if run is None:
         return None
-    if dataset.fingerprint != run.dataset_fingerprint:
+    if not _is_own(run, dataset):
         path = Path("data") / run.recipe().data_name
         own = PreparedDataset.open(path) if (path / MANIFEST).is_file() else None
         if own is None or own.fingerprint != run.dataset_fingerprint:
@@ -239,9 +244,17 @@ def _report_folder(subject: TrainingRun | str, dataset: PreparedDataset, split: 
     """Return where a report is written; one on other data never replaces the run's own."""
     if not isinstance(subject, TrainingRun):
         return Path("eval") / _name(subject) / split
-    is_own = dataset.fingerprint == subject.dataset_fingerprint
-    name = split if is_own else f"{dataset.path.name.removesuffix(f'-{split}')}-{split}"
+    name = split if _is_own(subject, dataset) else f"{_data_name(dataset, split)}-{split}"
     return subject.path / "eval" / name
+
+
+def _data_name(dataset: PreparedDataset, split: str) -> str:
+    """Return the name of data; a file that was prepared to be scored has that of its split, too."""
+    return dataset.path.name.removesuffix(f"-{split}")
+
+
+def _is_own(run: TrainingRun, dataset: PreparedDataset) -> bool:
+    return dataset.fingerprint == run.dataset_fingerprint
 
 
 def _name(subject: TrainingRun | str) -> str:

@@ -103,6 +103,7 @@ def recipe_for_file(
         values["data"]["decontaminate"] = []
         values["data"]["filter"]["max_tokens"] = None
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", file.name.partition(".")[0]).strip("-") or "file"
+    values["data"]["split"] = {**values["data"].get("split", {}), "validation": 0, "test": 0}
     values["data"] |= {"name": f"{stem[:80]}-{split}", "sources": [source]}
     if label_names:
         values["data"]["label_names"] = list(label_names)

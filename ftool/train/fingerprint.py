@@ -121,6 +121,8 @@ def _tokenizer_sha256(tokenizer: Any) -> str:
 
 
 def _shown(value: Any) -> Any:
+    if value is None:
+        return "null"
     is_digest = isinstance(value, str) and len(value) == 64
     return value[:SHOWN_CHARACTERS] if is_digest else value
 

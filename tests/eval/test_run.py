@@ -12,7 +12,7 @@ from ftool.eval.judge.gate import Gates
 from ftool.eval.report import Report
 from ftool.eval.run import evaluate
 from ftool.prepare.run import prepare
-from ftool.recipe.file import load_recipe
+from ftool.recipe.file import load_recipe, recipe_for_file
 from ftool.train.run import train
 
 
@@ -100,11 +100,30 @@ def test_a_missing_split_and_a_model_without_recipe_are_sentences(run, tmp_path)
         evaluate(str(tmp_path / "base"))
 
 
+def test_the_floor_of_a_file_is_fitted_on_what_the_run_learned_from(run, tmp_path):
+    notes = []
+    train = PreparedDataset.open(tmp_path / "data/tiny").examples("train")
+    write_tickets(tmp_path / "more.csv", count=20)
+    made = recipe_for_file(tmp_path / "more.csv", split="test", like=run.recipe())
+    data = prepare(made, on_note=notes.append)
+    assert data.count("train") == 0 and not any("is empty" in note for note in notes)
+    report = evaluate(run, data=data.path, split="test", on_note=notes.append)
+    labels = {str(example.label) for example in train}
+    assert report.floor is not None and report.scored == "test of more"
+    assert report.floor.examples == 20 - sum(data.rejected.values()) and len(labels) > 1
+    shutil.rmtree(tmp_path / "data/tiny")
+    assert evaluate(run, data=data.path, split="test", on_note=notes.append).floor is None
+    assert "no floor: it is fitted on a train split, and there is none but what is scored" in notes
+
+
 def test_a_report_on_other_data_never_replaces_the_runs_own(run, tmp_path):
     own = evaluate(run, split="test")
     recipe = load_recipe(tmp_path / "recipe.yaml", ["data.name=other", "seed=5"])
     prepare(recipe)
-    evaluate(run, data=tmp_path / "data/other", split="test")
+    other = evaluate(run, data=tmp_path / "data/other", split="test")
+    assert (own.data, own.scored) == (None, "test")
+    assert (other.data, other.scored) == ("other", "test of other")
+    assert Report.read(run.path / "eval/other-test") == other
     assert Report.read(run.path / "eval/test") == own
     assert (run.path / "eval/other-test/metrics.json").is_file()
 

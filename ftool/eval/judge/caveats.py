@@ -22,7 +22,8 @@ def caveats(report: Report) -> list[str]:
 
 
 def _of_the_data(report: Report) -> Iterator[str]:
-    if report.split == "train":
+    is_own = report.data is None
+    if is_own and report.split == "train":
         yield "the model has learned from these rows: this is no test of it"
     elif report.overlap and report.overlap["shared"]:
         shared, examples = report.overlap["shared"], report.overlap["examples"]
@@ -35,7 +36,8 @@ def _of_the_run(report: Report) -> Iterator[str]:
     learning = report.learning
     if learning and learning["verdict"] in ("over-fitting", "still learning"):
         yield learning["sentence"]
-    if report.split == "validation" and learning and learning["validation"]:
+    chose = report.data is None and report.split == "validation"
+    if chose and learning and learning["validation"]:
         yield "this split also chose the checkpoint, which flatters the model"
 
 

@@ -77,19 +77,27 @@ def _rival(name: str, predictions: Sequence[Prediction], label_names: Sequence[s
 
 
 def score_floor(
-    dataset: PreparedDataset,
-    split: str,
+    train: Sequence[Example] | None,
     examples: Sequence[Example],
+    label_names: Sequence[str],
     recipe: Recipe,
     on_note: OnNote,
 ) -> Rival | None:
-    """Score the better of a majority and a TF-IDF classifier fitted on the train split."""
-    if not recipe.eval.floor or not dataset.label_names:
+    """Score the better of a majority and a TF-IDF classifier, fitted on what the run learned from.
+
+    Args:
+        train: what a plain model would have learned from, without a run; None where it is not here
+            or is what is scored.
+        examples: that are scored.
+        label_names: that are declared.
+        recipe: says whether there is to be a floor.
+        on_note: told why there is none.
+    """
+    if not recipe.eval.floor or not label_names:
         return None
-    if split == "train" or not dataset.count("train"):
-        on_note("no floor: it is fitted on a train split, which must not be the one scored")
+    if not train:
+        on_note("no floor: it is fitted on a train split, and there is none but what is scored")
         return None
-    train = dataset.examples("train")
     labels = [str(example.label) for example in train]
     guesses = {
         "TF-IDF + linear": tfidf_floor(
@@ -106,7 +114,7 @@ def score_floor(
                 Prediction(example.id, example.label, guess, guess)
                 for example, guess in zip(examples, guessed, strict=True)
             ],
-            dataset.label_names,
+            label_names,
         )
         for name, guessed in guesses.items()
     ]

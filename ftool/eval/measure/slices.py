@@ -50,7 +50,8 @@ def column_values(examples: Sequence[Example], column: str) -> list[str]:
         has = f"it has {', '.join(kept)}" if kept else "it has none"
         raise RecipeError(
             f"`{column}` is not a column that the data keep{did_you_mean(column, kept)}; {has}",
-            hint=f"add it to data.keep_columns and run: ftool prepare data.keep_columns=[{column}]",
+            hint="add it to data.keep_columns, prepare and train again, or score a file with it:"
+            f" --data FILE data.keep_columns=[{column}]",
         )
     values = (example.extra.get(column) for example in examples)
     return [MISSING if value in (None, "") else str(value) for value in values]

@@ -178,7 +178,8 @@ def _personal_data(statistics: Mapping[str, Any]) -> list[str]:
     done = "they were dropped" if dropped else "placeholders stand in the texts"
     ordered = sorted(personal["counts"].items(), key=lambda item: (-item[1], item[0]))
     body = [(escaped(kind), f"{number:,}") for kind, number in ordered]
-    told = f"{personal['rows']:,} rows held personal data or secrets; {done}."
+    rows = f"{personal['rows']:,} row{'s' * (personal['rows'] != 1)}"
+    told = f"{rows} held personal data or secrets; {done}."
     return ["## Personal data", told, _table(("kind", "found"), body)]
 
 

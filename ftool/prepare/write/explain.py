@@ -95,7 +95,7 @@ def _of_row(recipe: "Recipe", found: Input, row: Row) -> tuple[list[Step], Examp
     try:
         raw = reader.example(row)
     except Unusable as why:
-        return [Step("read", f"{why.reason}: {why.detail}", False)], None
+        return [Step("read", _told(why.reason, why.detail), False)], None
     example, personal = redact(clean(raw, data.clean), data.clean)
     held_out = found.source.split in {"validation", "test"}
     steps = [
@@ -157,13 +157,17 @@ def _outcome(folder: Path, shown: str, line: int) -> Step:
     for record in read_jsonl(folder / REJECTED):
         if (record["source"], record["line"]) == (shown, line):
             measured = "" if record["value"] is None else f" ({_measured(record)})"
-            return Step("outcome", f"{record['reason']}: {record['detail']}{measured}", False)
+            return Step("outcome", f"{_told(record['reason'], record['detail'])}{measured}", False)
     for split in SPLITS:
         if dataset.count(split) and any(
             (example.source, example.line) == (shown, line) for example in dataset.examples(split)
         ):
             return Step("outcome", f"kept in {split}", True)
     return Step("outcome", f"{folder} was prepared before this row was there: run ftool prepare")
+
+
+def _told(reason: str, detail: str) -> str:
+    return f"{reason}: {detail}" if detail else reason
 
 
 def _measured(record: dict[str, object]) -> str:

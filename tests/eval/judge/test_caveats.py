@@ -38,7 +38,9 @@ def test_rows_that_were_learned_from_come_first() -> None:
         "7 of 1,300 scored rows are in the train split too; macro F1 0.250 without them"
     )
     assert len(caveats(report(overlap={"shared": 0, "examples": 40, "without": {}}))) == 2
-    assert caveats(report(split="train"))[0].startswith("the model has learned from these rows")
+    learned = "the model has learned from these rows: this is no test of it"
+    assert caveats(report(split="train"))[0] == learned
+    assert learned not in caveats(report(split="train", data="mails"))
 
 
 def test_the_run_is_judged() -> None:
@@ -52,6 +54,7 @@ def test_the_run_is_judged() -> None:
     assert len(caveats(report(learning=calm))) == 2
     chosen = caveats(report(learning=calm, split="validation"))
     assert chosen[0] == "this split also chose the checkpoint, which flatters the model"
+    assert len(caveats(report(learning=calm, split="validation", data="mails"))) == 2
 
 
 @pytest.mark.parametrize(("probability", "what"), [(0.9, "high"), (0.2, "low")])
