@@ -305,19 +305,18 @@ class TrainingRun:
         Raises:
             RunError: the folder is missing, unfinished, or not a run.
         """
+        hint = f"run, with its settings: ftool train --run {path.name}"
         if not path.is_dir():
-            raise RunError(f"there is no run {path}", hint=f"run: ftool train --run {path.name}")
+            raise RunError(f"there is no run {path}", hint=hint)
         if not _has_manifest(path):
             unfinished = (path / "recipe.yaml").is_file() and (path / LOCK).exists()
             what = "is not finished" if unfinished else "is not a run of ftool"
-            hint = f"run with the same settings: ftool train --run {path.name}"
             raise RunError(f"{path} {what} (it has no {MANIFEST})", hint=hint)
         manifest = read_json(path / MANIFEST)
         needed = {"status", "dataset_fingerprint", "base_model", "best_step", "steps"}
         if not _is_complete(manifest, needed | {"environment"}):
-            raise RunError(
-                f"{path} was not written by this version of ftool train", hint="train with --fresh"
-            )
+            told = f"{path} was not written by this version of ftool train"
+            raise RunError(told, hint="train with --fresh")
         return cls(
             path=path,
             status=manifest["status"],

@@ -287,8 +287,7 @@ def evaluate(  # noqa: PLR0913 - an argument for every option
         words = ["train", *again(recipe, overrides)]
     else:
         words = ["push-to-hub", str(subject.path), "--repo", "OWNER/NAME", "--dry-run"]
-    beaten = report.paired.get("floor", {}).get("verdict") == "worse"
-    if not as_json and not beaten:  # what a floor beats is not to be published
+    if not as_json and not report.loses_to_floor:  # which is not to be published
         show_next(["ftool", *words])
 
 

@@ -31,6 +31,7 @@ class Stages:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.calls: list[tuple[str, Any, dict[str, Any]]] = []
         self.error: BaseException | None = None
+        self.loses_to_floor = False
         for stage, name in (
             ("prepare.run", "prepare"),
             ("start.show", "show"),
@@ -98,6 +99,9 @@ class Stages:
             as_dict=lambda: REPORT,
             subject="support",
             split="validation",
+            data=None,
+            scored="validation",
+            loses_to_floor=self.loses_to_floor,
             mode="loss",
             metrics={},
             examples=3,
@@ -303,6 +307,17 @@ def test_eval_with_a_recipe_takes_the_run_of_that_name(stages: Stages) -> None:
     _, subject, named = stages.last
     assert subject.path == Path("runs/support")
     assert named["recipe"].name == "support"
+
+
+def test_what_loses_to_its_floor_is_not_proposed_for_publishing(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(Path("runs/support"))
+    assert run(["eval"]) == 0
+    assert "next: ftool push-to-hub runs/support" in capsys.readouterr().out
+    stages.loses_to_floor = True
+    assert run(["eval"]) == 0
+    assert "next:" not in capsys.readouterr().out
 
 
 def test_eval_overrides_the_recipe_of_the_run(stages: Stages) -> None:

@@ -96,6 +96,11 @@ class Report:
         return self.split if self.data is None else f"{self.split} of {self.data}"
 
     @property
+    def loses_to_floor(self) -> bool:
+        """Whether what needs no language model is better, beyond chance."""
+        return bool(self.paired.get("floor", {}).get("verdict") == "worse")
+
+    @property
     def unparsed_ratio(self) -> float:
         """The share of the answers that name no declared label."""
         return self.unparsed / self.examples

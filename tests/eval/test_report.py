@@ -65,6 +65,7 @@ def test_the_shape_of_metrics_json() -> None:
         "schema",
         "subject",
         "split",
+        "data",
         "examples",
         "mode",
         "metrics",
