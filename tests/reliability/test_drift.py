@@ -145,11 +145,6 @@ def test_a_changed_input_is_refused_by_name(interrupted, tmp_path, change):
     refused(project, change(project))
 
 
-def test_another_number_of_processes_is_refused(interrupted, tmp_path):
-    project = copied(interrupted, tmp_path / "project")
-    refused(project, "processes: 1 there, 2 here", environment={"WORLD_SIZE": "2"})
-
-
 def test_a_foreign_best_checkpoint_is_refused(interrupted, tmp_path):
     project = copied(interrupted, tmp_path / "project")
     foreign = copied(interrupted, tmp_path / "foreign")

@@ -100,7 +100,7 @@ OUTSIDE_THE_LOOP = {
     "plan": ("ftool.train.run.settled_plan", 1, 0),
     "best weights": ("ftool.train.run._restore_best", 1, 6),
     "writing the model": ("ftool.model.weights.adapter.save_tokenizer", 1, 6),
-    "manifest": ("ftool.train.run.write_json", 2, 6),
+    "manifest": ("ftool.train.run.write_json", 1, 6),
 }
 
 

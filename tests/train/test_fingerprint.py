@@ -133,7 +133,7 @@ def test_before_the_model_is_loaded_its_part_is_not_compared():
     refuse_other(Path("a"), whole, recipe_identity(recipe(), DATASET))
     with pytest.raises(RunError, match="base weights: bbbbbbbbbbbb there, aaaaaaaaaaaa here"):
         refuse_other(Path("a"), {**whole, "base weights": "b" * 64}, whole)
-    with pytest.raises(RunError, match=r"train\.new: 1 there, None here"):
+    with pytest.raises(RunError, match=r"train\.new: 1 there, null here"):
         refuse_other(Path("a"), {**whole, "train.new": 1}, whole)
 
 

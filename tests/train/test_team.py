@@ -154,6 +154,9 @@ def test_one_set_of_files_with_what_one_process_learns(project, method):
         assert theirs["learned_tokens"] == mine["learned_tokens"]
     manifest = json.loads((project / "runs" / "two" / "manifest.json").read_text())
     assert manifest["identity"]["processes"] == manifest["environment"]["processes"] == 2
+    first, second = trained(project, method, "one", *words)
+    assert (first.code, second.code) == (3, 3), (first, second)
+    assert "processes: 1 there, 2 here" in first.message
     outcomes = trained(project, method, "two", *words)
     assert [outcome.code for outcome in outcomes] == [0, 0]
     assert outcomes[0].notes[-1].endswith("is finished already; --fresh trains again")
