@@ -98,12 +98,10 @@ def train_task(
     run: str | None = None,
     fault: Any = None,
     fresh: bool = False,
-    environment: dict[str, str] | None = None,
 ) -> None:
     """Train as the command line does, after a fault was put into the process."""
     from ftool.train.run import train
 
-    os.environ.update(environment or {})
     os.chdir(project)
     watch = fault() if fault else None
     recipe = load_recipe(Path("recipe.yaml"), list(words))
