@@ -27,6 +27,7 @@ keys.py             equal bytes for examples that say the same
 recipe/             the one declaration of every setting
   schema.py           Recipe: types, defaults, bounds, meanings
   file.py             find, load and write recipe files
+  contradictions.py   settings of the data that cannot hold together
   document.py         YAML text -> plain values with the line of every key; overrides
   problems.py         what is wrong with a recipe, in sentences
   reference.py        docs/recipe.md and the JSON schema, from the schema

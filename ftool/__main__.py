@@ -37,7 +37,10 @@ def _usage_error(error: typer.TyperException) -> RecipeError:
 
 def _is_beside() -> bool:
     """Tell whether another process speaks for this one, as torchrun and accelerate count them."""
-    return sys.argv[1:2] == ["train"] and launcher.place()[0] != 0
+    try:
+        return sys.argv[1:2] == ["train"] and launcher.place()[0] != 0
+    except RecipeError:  # told by the verb
+        return False
 
 
 def _speak() -> None:

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from ftool.recipe.schema import Recipe
 
 RUNS = Path("runs")
+READ_BY_EVAL = ("eval.", "hub.", "name=", "seed=", "data.name=", "model.dtype=")
+"""What the settings begin with that matter to a score of prepared data."""
 
 DataOption = Annotated[
     Path | None,
@@ -88,6 +90,24 @@ def split_words(words: list[str] | None, what: str) -> tuple[str | None, list[st
             hint="settings are written key=value",
         )
     return (names[0] if names else None), overrides
+
+
+def refuse_unread(overrides: list[str], *, with_file: bool) -> None:
+    """Refuse settings of the data and of training that a score would not show.
+
+    Args:
+        overrides: as they were given.
+        with_file: whether a raw file is prepared to be scored, which reads those of the data.
+
+    Raises:
+        RecipeError: with all of them.
+    """
+    read = (*READ_BY_EVAL, "data.") if with_file else READ_BY_EVAL
+    if unread := [word for word in overrides if not word.startswith(read)]:
+        raise RecipeError(
+            f"ftool eval does not read {', '.join(unread)}",
+            hint="it scores what was prepared and trained: change eval.*, or prepare and train anew",
+        )
 
 
 def prepare_file(
@@ -187,5 +207,7 @@ def find_gates(
         raise RecipeError("--margin belongs to --no-worse-than RUN, which is missing")
     if junit is not None and not fail_under and no_worse_than is None:
         raise RecipeError("--junit: there is no gate", hint="add --fail-under f1_macro=0.9")
+    if junit is not None and (not junit.name or junit.is_dir()):
+        raise RecipeError(f"--junit: `{junit}` is a folder", hint="name a file: --junit gates.xml")
     other = find_run(no_worse_than, screen) if no_worse_than is not None else None
     return Gates(fail_under or (), other, margin)

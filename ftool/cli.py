@@ -23,6 +23,7 @@ from ftool.arguments import (
     only_overrides,
     prepare_file,
     read_recipe,
+    refuse_unread,
     split_words,
 )
 from ftool.errors import RecipeError
@@ -257,6 +258,7 @@ def evaluate(  # noqa: PLR0913 - an argument for every option
     from ftool.console import Screen, show_json, show_next, show_report
 
     name, overrides = split_words(words, "model can be scored")
+    refuse_unread(overrides, with_file=data is not None)
     asked = {"eval.confidence=true": confidence, "eval.base_examples=null": base_full}
     scored_by = [*overrides, *(setting for setting, is_asked in asked.items() if is_asked)]
     with Screen() as screen:

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -320,6 +321,19 @@ def test_what_loses_to_its_floor_is_not_proposed_for_publishing(
     assert "next:" not in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "words", [["data.system=x"], ["support", "train.epochs=9", "eval.base=no"]]
+)
+def test_eval_refuses_settings_that_a_score_would_not_show(
+    stages: Stages, capsys: pytest.CaptureFixture[str], words: list[str]
+) -> None:
+    write_run(Path("runs/support"))
+    assert run(["eval", *words]) == 2
+    unread = words[1] if len(words) > 1 else words[0]
+    assert f"ftool eval does not read {unread}\n" in capsys.readouterr().err
+    assert stages.calls == []
+
+
 def test_eval_overrides_the_recipe_of_the_run(stages: Stages) -> None:
     write_run(Path("runs/support"), RECIPE + "seed: 99\n")
     assert run(["eval", "eval.base=false", "support"]) == 0
@@ -336,7 +350,7 @@ def test_eval_takes_what_is_no_run_as_a_plain_model(
     assert run(["eval", name, "--data", "rows.csv"]) == 0
     _, subject, named = stages.last
     assert subject == name
-    assert named["data"] == Path("data/rows-validation")
+    assert re.fullmatch(r"data/rows-[0-9a-f]{6}-validation", named["data"].as_posix())
     assert named["recipe"].name == "support"
     assert capsys.readouterr().out.endswith("next: ftool train\n")
 
@@ -419,6 +433,7 @@ def test_a_gate_that_fails_ends_with_4_and_one_line(
     [
         (["--margin", "0.01"], 2, "--margin belongs to --no-worse-than"),
         (["--junit", "gates.xml"], 2, "--junit: there is no gate"),
+        (["--fail-under", "f1_macro=0.9", "--junit", "."], 2, "--junit: `.` is a folder"),
         (["--no-worse-than", "missing"], 3, "there is no run runs/missing"),
     ],
 )

@@ -4,6 +4,7 @@ import pytest
 from accelerate import PartialState
 
 from ftool import launcher
+from ftool.errors import RecipeError
 
 
 @pytest.fixture(autouse=True)
@@ -28,6 +29,29 @@ def test_where_this_process_stands(told, place, here, monkeypatch):
         monkeypatch.setenv(name, value)
     assert launcher.place() == place
     assert launcher.on_this_machine() == here
+
+
+@pytest.mark.parametrize(
+    ("told", "says"),
+    [
+        ({"RANK": "abc", "WORLD_SIZE": "2"}, "RANK is 'abc', no number"),
+        ({"RANK": "0", "WORLD_SIZE": "x"}, "WORLD_SIZE is 'x', no number"),
+        ({"RANK": "5", "WORLD_SIZE": "2"}, "RANK=5 is not below WORLD_SIZE=2"),
+        ({"RANK": "-1", "WORLD_SIZE": "2"}, "RANK is '-1', no number"),
+    ],
+)
+def test_a_place_that_there_is_not_is_refused(told, says, monkeypatch):
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(RecipeError, match=says) as caught:
+        launcher.place()
+    assert "torchrun" in caught.value.hint
+
+
+def test_an_empty_variable_says_nothing(monkeypatch):
+    monkeypatch.setenv("RANK", "")
+    monkeypatch.setenv("WORLD_SIZE", "")
+    assert launcher.place() == (0, 1)
 
 
 def test_one_process_is_alone_whatever_started_it(monkeypatch):

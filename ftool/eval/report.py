@@ -192,8 +192,19 @@ class Report:
 
 
 def read_predictions(folder: Path) -> list[Prediction]:
-    """Return the predictions that stand beside a report."""
-    return [Prediction.from_dict(line) for line in read_jsonl(folder / PREDICTIONS_FILE)]
+    """Return the predictions that stand beside a report.
+
+    Raises:
+        RunError: there is no report, or they are not the ones that it is made of.
+    """
+    path, examples = folder / PREDICTIONS_FILE, Report.read(folder).examples
+    try:
+        found = [Prediction.from_dict(line) for line in read_jsonl(path)]
+    except (OSError, ValueError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} is damaged ({error})", hint="run: ftool eval") from error
+    if len(found) != examples:
+        raise RunError(f"{path} has {len(found)} rows of {examples}", hint="run: ftool eval")
+    return found
 
 
 def label_report(

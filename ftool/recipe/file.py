@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Sequence
+from hashlib import sha256
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -89,7 +90,8 @@ def recipe_for_file(
     """Return the recipe that prepares one file, to be scored as one split.
 
     Args:
-        file: the raw data.
+        file: the raw data; its place is part of the name of what is prepared, so that files of
+            one name do not replace one another.
         split: what its rows become.
         like: a recipe whose columns, system message, cleaning and evaluation hold.
         label_names: the closed set of labels; found in the file when empty.
@@ -99,12 +101,14 @@ def recipe_for_file(
     if like is not None:
         values = like.model_dump(mode="json", by_alias=True)
         source["columns"] = values["data"]["sources"][0]["columns"]
+        _move_paths(values, like.folder, file.parent)
         # What concerns train alone does not concern rows that are scored.
         values["data"]["decontaminate"] = []
         values["data"]["filter"]["max_tokens"] = None
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", file.name.partition(".")[0]).strip("-") or "file"
     values["data"]["split"] = {**values["data"].get("split", {}), "validation": 0, "test": 0}
-    values["data"] |= {"name": f"{stem[:80]}-{split}", "sources": [source]}
+    place = sha256(str(file.resolve()).encode()).hexdigest()[:6]
+    values["data"] |= {"name": f"{stem[:70]}-{place}-{split}", "sources": [source]}
     if label_names:
         values["data"]["label_names"] = list(label_names)
     recipe = Recipe.model_validate(values)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -13,6 +14,8 @@ from pydantic import (
     model_serializer,
     model_validator,
 )
+
+from ftool.recipe.contradictions import all_read, apart, distinct
 
 
 def _take_no_switch(value: Any) -> Any:
@@ -45,7 +48,7 @@ class Block(BaseModel):
 class Span(Block):
     """A stretch of training: `0.25 epochs` or `200 steps`."""
 
-    amount: Annotated[float, Field(gt=0), NUMBER]
+    amount: Annotated[float, Field(gt=0, le=1e9), NUMBER]
     unit: Literal["epochs", "steps"]
 
     def steps(self, steps_per_epoch: int) -> int:
@@ -95,6 +98,9 @@ class Model(Block):
     """A Jinja file that replaces the chat template of the base model's tokenizer."""
 
 
+LabelNames = Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
+
+
 class Columns(Block):
     """Which column of a source plays which part; unnamed parts are detected."""
 
@@ -117,7 +123,7 @@ class Source(Block):
 
     path: str
     """A file, folder or glob relative to the recipe, or `hf://org/name`."""
-    columns: Columns = Columns()
+    columns: Annotated[Columns, AfterValidator(apart)] = Columns()
     """Which column plays which part."""
     split: Literal["train", "validation", "test"] | None = None
     """Assign all rows to one split; then that split takes no rows of other sources."""
@@ -206,9 +212,7 @@ class Data(Block):
     """Where rows come from."""
     system: str | None = None
     """System message put before every conversation that has none."""
-    label_names: Literal["auto", "words", "none"] | Annotated[list[str], Field(min_length=1)] = (
-        "auto"
-    )
+    label_names: Literal["auto", "words", "none"] | LabelNames = "auto"
     """The closed set of labels: a list, `auto` (those found), `words` (those found, `card_arrival`
     written as `card arrival`, as a language model knows it) or `none` (open answers)."""
     keep_columns: list[str] = []
@@ -226,12 +230,6 @@ class Data(Block):
     max_rejected_ratio: Ratio = 0.5
     """Refuse the data when more than this share of the rows is rejected."""
 
-    @model_validator(mode="after")
-    def _judge_the_quality_of_texts_alone(self) -> "Data":
-        if self.filter.quality and self.kind != "text":
-            raise ValueError("filter.quality is for `kind: text` alone")
-        return self
-
 
 class Lora(Block):
     """Low-rank adapters (Hu et al. 2021, arXiv 2106.09685)."""
@@ -240,7 +238,7 @@ class Lora(Block):
     """Train adapters."""
     r: Positive = 16
     """Rank of the adapters."""
-    alpha: Annotated[float, Field(gt=0), NUMBER] = 32
+    alpha: Annotated[float, Field(gt=0, le=1e6), NUMBER] = 32
     """Scale: the adapter's output is multiplied by alpha / r."""
     dropout: Annotated[float, Field(ge=0, lt=1), NUMBER] = 0.0
     """Dropout in front of the adapters."""
@@ -292,7 +290,7 @@ class Train(Block):
         Lora()
     )
     """Adapters (`lora`, also where `kind` is not given) or all weights (`full`)."""
-    epochs: Annotated[float, Field(gt=0), NUMBER] = 3
+    epochs: Annotated[float, Field(gt=0, le=1e6), NUMBER] = 3
     """Passes over the train split."""
     max_steps: Positive | None = None
     """Stop after that many optimizer steps, whatever `epochs` says."""
@@ -371,7 +369,7 @@ class Recipe(Block):
     """Seeds the split, the order, the adapters and the dropout."""
     model: Model = Model()
     """The base model."""
-    data: Data
+    data: Annotated[Data, AfterValidator(all_read)]
     """The raw data."""
     train: Train = Train()
     """The fine-tuning."""

@@ -1,5 +1,6 @@
 """The processes that train together: what the main one does for all, and one end for all."""
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from typing import TypeVar
 import torch
 
 from ftool import launcher
-from ftool.errors import ElsewhereError, FtoolError
+from ftool.errors import ElsewhereError, FtoolError, RecipeError
 from ftool.model.weights.load import choose_device
 from ftool.shortage import shortages_told
 from ftool.train.plan import MEMORY_HINT
@@ -91,12 +92,15 @@ def joined() -> Iterator[Team]:
     """Yield this process's place among those that torchrun or accelerate started.
 
     Raises:
+        RecipeError: the environment does not say where the others are.
         ElsewhereError: another process ended in the middle of the body.
     """
     if launcher.place()[1] == 1:
         launcher.forget()
         yield ALONE
         return
+    if not os.environ.get("MASTER_ADDR"):
+        raise RecipeError("RANK and WORLD_SIZE are set, but no MASTER_ADDR", hint=launcher.HINT)
     from accelerate import PartialState
 
     state = PartialState(cpu=choose_device().device.type == "cpu", timeout=PATIENCE)

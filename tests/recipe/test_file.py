@@ -5,7 +5,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ftool.errors import RecipeError
-from ftool.recipe.file import dump_recipe, find_recipe, load_recipe, shipped_recipes
+from ftool.recipe.file import (
+    dump_recipe,
+    find_recipe,
+    load_recipe,
+    recipe_for_file,
+    shipped_recipes,
+)
 from ftool.recipe.schema import Recipe
 
 TEXT = "name: a\ndata: {sources: [{path: x.csv}]}\n"
@@ -86,7 +92,7 @@ def test_a_recipe_written_with_every_default_loads_back_equal(tmp_path: Path) ->
         "train.checkpoint.every=0.333333333 epochs",
         "train.validate=null",
         "data.system='no: yes # \"quoted\" é 日本'",
-        "data.label_names=['7', 'no', 'null', '1e5', '']",
+        "data.label_names=['7', 'no', 'null', '1e5', 'x y']",
         "train.learning_rate=1e-5",
     ]
     recipe = load_recipe(write(tmp_path), overrides)
@@ -94,6 +100,18 @@ def test_a_recipe_written_with_every_default_loads_back_equal(tmp_path: Path) ->
     assert again == recipe
     assert dump_recipe(again) == dump_recipe(recipe)
     assert "weight_decay: 0.0" in dump_recipe(recipe)
+
+
+def test_files_of_one_name_have_places_of_their_own(tmp_path: Path) -> None:
+    like = load_recipe(write(tmp_path), ["eval.metric=mine.py:score"])
+    made = [
+        recipe_for_file(tmp_path / month / "tickets.csv", split="test", like=like)
+        for month in ("jan", "feb")
+    ]
+    names = [recipe.data_name for recipe in made]
+    assert len(set(names)) == 2 and all(name.startswith("tickets-") for name in names)
+    assert made[0].eval.metric == "../mine.py:score"  # the recipe's own, not one beside the data
+    assert (made[0].data.split.validation, made[0].data.split.test) == (0, 0)
 
 
 def test_a_recipe_that_moves_still_finds_its_files(tmp_path: Path) -> None:

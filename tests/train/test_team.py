@@ -350,5 +350,13 @@ def test_one_process_needs_no_other(monkeypatch):
         assert "WORLD_SIZE" not in os.environ  # nor will accelerate look for another
 
 
+def test_a_team_needs_to_know_where_the_others_are(monkeypatch):
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.delenv("MASTER_ADDR", raising=False)
+    with pytest.raises(RecipeError, match="no MASTER_ADDR"), joined():
+        pass
+
+
 def refuse_now():
     raise RecipeError("no")

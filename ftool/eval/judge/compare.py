@@ -128,6 +128,12 @@ def _groups(run: TrainingRun, report: Report, split: str) -> dict[str, str] | No
     """Return what each row belongs to, where the report's intervals resampled groups."""
     if report.group is None:
         return None
-    examples = PreparedDataset.open(Path("data") / run.recipe().data_name).examples(split)
+    dataset = PreparedDataset.open(Path("data") / run.recipe().data_name)
+    if dataset.fingerprint != report.inputs.get("dataset"):
+        raise RunError(
+            f"{dataset.path} is not what {run.path} was scored on, so its groups are not known",
+            hint=f"run: ftool eval {run.path} --split {split} --group {report.group}",
+        )
+    examples = dataset.examples(split)
     groups = groups_by(examples, report.group)
     return {example.id: group for example, group in zip(examples, groups, strict=True)}

@@ -1,7 +1,9 @@
 """The metric that a recipe names: one of labels, one of evaluate, or a function in a file."""
 
 import math
+import sys
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
@@ -36,8 +38,9 @@ def make_metric(name: str, label_names: Sequence[str], *, folder: Path) -> Metri
 
     def metric(expected: Sequence[str], predicted: Sequence[str | None]) -> float:
         try:
-            value = float(compute(predicted, expected))
-        except Exception as error:
+            with redirect_stdout(sys.stderr):  # standard output is the report's
+                value = float(compute(predicted, expected))
+        except (Exception, SystemExit) as error:
             reason = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             raise RecipeError(f"eval.metric: {name} failed ({reason})") from error
         if not math.isfinite(value):
@@ -74,8 +77,9 @@ def _of_file(name: str, folder: Path) -> Callable[[Sequence[str | None], Sequenc
         raise RecipeError(f"eval.metric: there is no file {path}")
     module = module_from_spec(specification)
     try:
-        specification.loader.exec_module(module)
-    except Exception as error:
+        with redirect_stdout(sys.stderr):
+            specification.loader.exec_module(module)
+    except (Exception, SystemExit) as error:
         reason = f"{type(error).__name__}: {error}"
         raise RecipeError(f"eval.metric: {path} cannot be run ({reason})") from error
     there = [key for key, value in vars(module).items() if callable(value)]

@@ -57,12 +57,14 @@ def predict_resumably(
     if found:
         on_note(f"{len(found)} of {len(examples)} predictions were there already")
     known = {place for place, example in enumerate(examples) if example.id in found}
-    if len(known) < len(examples):
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.with_name(METRICS_FILE).unlink(missing_ok=True)
-        write_jsonl(file, [prediction.as_dict() for prediction in found.values()])
-        write_json(made_of, stated)
+    is_begun = False
     for batch in scorer.batches(examples, known=known, on_progress=on_progress, on_note=on_note):
+        if not is_begun and len(known) < len(examples):  # not before the model could answer one
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.with_name(METRICS_FILE).unlink(missing_ok=True)
+            write_jsonl(file, [prediction.as_dict() for prediction in found.values()])
+            write_json(made_of, stated)
+            is_begun = True
         new = {examples[place].id: row for place, row in batch.items() if place not in known}
         _append(file, list(new.values()))
         found |= new

@@ -167,9 +167,20 @@ class Scorer:
         """Encode the prompts; `answer` more tokens have to fit."""
         prompts = [self.encoder.prompt(example) for example in examples]
         longest = context_tokens(self.model.config)
-        for example, prompt in zip(examples, prompts, strict=True):
-            if longest and len(prompt) + answer > longest:
-                raise DataError(f"{example.id} is longer than the model's {longest} tokens")
+        ids = [
+            example.id
+            for example, prompt in zip(examples, prompts, strict=True)
+            if longest and len(prompt) + answer > longest
+        ]
+        if ids:
+            more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
+            raise DataError(
+                f"{', '.join(ids[:3])}{more}: with {answer} tokens for the answer longer than the"
+                f" model's {longest}",
+                hint="lower eval.max_new_tokens"
+                if self.mode == "generate"
+                else "shorten these rows, or take a base with a longer context",
+            )
         return prompts
 
     def losses(

@@ -175,10 +175,11 @@ def detect(names: Collection[str], given: Mapping[str, str], kind: str) -> Shape
 def _pair(by_name: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str] | None:
     """Return the columns of a prompt and its completion."""
     named = given.get("prompt") or given.get("text")
+    texts = next((by_name[name] for name in TEXTS if name in by_name), None)
     if "label" in given and "completion" not in given:
         return None
     for prompt_name, completion_name in PAIRS:
-        prompt = named or by_name.get(prompt_name)
+        prompt = named or by_name.get(prompt_name) or (texts if "completion" in given else None)
         completion = given.get("completion") or by_name.get(completion_name)
         if prompt and completion and prompt != completion:
             parts = {"prompt": prompt, "completion": completion}
@@ -190,6 +191,8 @@ def _pair(by_name: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str
 
 def _labelled(first: Any, given: Mapping[str, str]) -> dict[str, str] | None:
     """Return the columns of a text and its label, which is the completion too."""
+    if "completion" in given:
+        return None
     prompt = given.get("prompt") or given.get("text") or first(*TEXTS, *(p for p, _ in PAIRS))
     label = given.get("label") or first(*LABELS)
     return {"prompt": prompt, "label": label} if prompt and label and prompt != label else None

@@ -98,7 +98,7 @@ def test_groups_come_from_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     prepare(load_recipe(tmp_path / "recipe.yaml", ["data.keep_columns=[customer]"]))
     dataset = PreparedDataset.open(tmp_path / "data/tiny")
     examples = dataset.examples("test")
-    named = {"split": "test", "mode": "rank", "inputs": {"dataset": "d"}}
+    named = {"split": "test", "mode": "rank", "inputs": {"dataset": dataset.fingerprint}}
     runs, answers = [], {}
     for name, right in (("one", 2), ("two", len(examples))):
         run = write_run(tmp_path / "runs" / name, recipe=(tmp_path / "recipe.yaml").read_text())
@@ -113,6 +113,10 @@ def test_groups_come_from_the_data(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert compare(runs, split="test").paired["two"] == pair_predictions(
         answers["two"], answers["one"], dataset.label_names, name="one", groups=groups
     )
+    again = ["data.keep_columns=[customer]", "data.split.test=0.1"]
+    prepare(load_recipe(tmp_path / "recipe.yaml", again))
+    with pytest.raises(RunError, match=r"is not what .*runs/one was scored on"):
+        compare(runs, split="test")
     monkeypatch.chdir(tmp_path / "runs")
     with pytest.raises(DataError, match="is not a prepared dataset"):
         compare(runs, split="test")

@@ -33,6 +33,15 @@ def test_another_runs_answers_are_read(scored):
     assert rival.comparison.name == "tiny"
     assert [row.id for row in rival.predictions] == [row.id for row in dataset.examples("test")]
     assert rival.predictions == read_predictions(run.path / "eval/test")
+    file = run.path / "eval/test/predictions.jsonl"
+    whole = file.read_text()
+    file.write_text("".join(whole.splitlines(keepends=True)[:2]))
+    with pytest.raises(RunError, match=rf"has 2 rows of {len(rival.predictions)}"):
+        read_predictions(run.path / "eval/test")
+    file.write_text(whole[:50])
+    with pytest.raises(RunError, match="is damaged"):
+        read_predictions(run.path / "eval/test")
+    file.write_text(whole)
     right = sum(row.correct for row in rival.predictions)
     assert rival.comparison.metrics["accuracy"].value == right / rival.comparison.examples
 

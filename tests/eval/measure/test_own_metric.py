@@ -21,6 +21,13 @@ def endless(predictions, references):
 def text(predictions, references):
     return "good"
 
+def leaves(predictions, references):
+    raise SystemExit(0)
+
+def talks(predictions, references):
+    print("hello")
+    return 1
+
 constant = 3
 """
 
@@ -44,6 +51,8 @@ def test_a_function_in_a_file_gets_predictions_and_references(tmp_path):
         ("mine.py:shares", r"mine\.py has no function `shares`; did you mean `share`"),
         ("mine.py:constant", "no function `constant`"),
         ("mine.py:broken", r"mine\.py:broken failed \(KeyError: 'why'\)"),
+        ("mine.py:leaves", r"mine\.py:leaves failed \(SystemExit: 0"),
+        ("gone.py:share", r"gone\.py cannot be run \(SystemExit: 0"),
         ("mine.py:endless", r"mine\.py:endless is inf"),
         ("mine.py:text", r"mine\.py:text failed \(ValueError"),
         ("worse.py:share", r"worse\.py cannot be run \(SyntaxError"),
@@ -52,8 +61,15 @@ def test_a_function_in_a_file_gets_predictions_and_references(tmp_path):
 def test_what_cannot_be_computed_is_told_at_once(tmp_path, name, message):
     (tmp_path / "mine.py").write_text(SCRIPT)
     (tmp_path / "worse.py").write_text("def (")
+    (tmp_path / "gone.py").write_text("raise SystemExit(0)")
     with pytest.raises(RecipeError, match=message):
         make_metric(name, LABELS, folder=tmp_path)
+
+
+def test_what_a_metric_prints_is_not_the_reports(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text(SCRIPT)
+    assert make_metric("mine.py:talks", LABELS, folder=tmp_path)(["a"], ["a"]) == 1
+    assert capsys.readouterr() == ("", "hello\nhello\n")
 
 
 class Loaded:

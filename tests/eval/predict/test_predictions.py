@@ -1,9 +1,11 @@
 import json
+from dataclasses import replace
 
 import pytest
 from tiny import LABELS, tiny_model, tiny_tokenizer
 
 from ftool.artifacts import Prediction
+from ftool.errors import DataError
 from ftool.eval.predict.predictions import predict_resumably
 from ftool.eval.predict.scorer import Scorer
 from ftool.example import Example, Message
@@ -129,6 +131,17 @@ def test_a_report_of_other_predictions_goes(tmp_path, asked):
     assert report.exists()
     predict(file, inputs={"dataset": "other"})
     assert not report.exists()
+
+
+def test_what_cannot_be_answered_leaves_the_last_report(tmp_path, asked):
+    file, report = tmp_path / "predictions.jsonl", tmp_path / "metrics.json"
+    predict(file)
+    report.write_text("{}")
+    before = file.read_bytes()
+    long = replace(EXAMPLES[0], messages=(Message("user", "x" * 400), EXAMPLES[0].messages[-1]))
+    with pytest.raises(DataError, match="longer than the model's"):
+        predict(file, inputs={"dataset": "other"}, examples=[long])
+    assert report.exists() and file.read_bytes() == before
 
 
 def test_a_file_of_anything_else_is_not_trusted(tmp_path, asked):

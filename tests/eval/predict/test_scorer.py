@@ -96,8 +96,10 @@ def test_likelihoods_that_are_not_finite_are_refused():
 
 @pytest.mark.parametrize("mode", ["rank", "generate"])
 def test_a_prompt_beyond_the_context_is_named(mode):
-    with pytest.raises(DataError, match="e9 is longer than the model's 256 tokens"):
-        scorer(mode).predict([example(9, "x" * 400, "refund")])
+    said = r"e9, e8, e7 and 1 more: with \d+ tokens for the answer longer than the model's 256"
+    with pytest.raises(DataError, match=said) as caught:
+        scorer(mode).predict([example(n, "x" * 400, "refund") for n in (9, 8, 7, 6)])
+    assert ("eval.max_new_tokens" in caught.value.hint) == (mode == "generate")
 
 
 def test_an_architecture_that_has_no_branches_is_ranked_more_slowly_and_says_so():

@@ -36,6 +36,15 @@ def said(found: Example) -> list[tuple[str, str]]:
     return [(message.role, message.content) for message in found.messages]
 
 
+def test_a_completion_that_is_named_is_learned_whatever_else_there_is() -> None:
+    values = {"message": "q", "intent": "i", "reply": "a"}
+    assert said(example(values, {"completion": "reply"})) == Q_A
+    found = example(values, {"completion": "reply", "label": "intent"})
+    assert (said(found), found.label) == (Q_A, "i")
+    with pytest.raises(Unusable):
+        example({"intent": "i", "reply": "a"}, {"completion": "reply"})
+
+
 def reason(values: dict[str, Any], **data: Any) -> str:
     with pytest.raises(Unusable) as caught:
         example(values, **data)
