@@ -106,7 +106,7 @@ def refuse_unread(overrides: list[str], *, with_file: bool) -> None:
     if unread := [word for word in overrides if not word.startswith(read)]:
         raise RecipeError(
             f"ftool eval does not read {', '.join(unread)}",
-            hint="it scores what was prepared and trained: change eval.*, or prepare and train anew",
+            hint="it scores what was prepared and trained: change eval.*, or prepare anew",
         )
 
 
