@@ -1,5 +1,7 @@
 import json
 import os
+import subprocess
+import sys
 from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
@@ -260,6 +262,20 @@ def test_a_run_manifest_of_another_shape_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"ftool": "0", "schema": 1, "base_model": {}}')
     with pytest.raises(RunError, match="not written by this version of ftool train"):
         TrainingRun.open(tmp_path)
+
+
+def test_reading_a_split_loads_no_pandas(tmp_path: Path) -> None:
+    (tmp_path / "train").mkdir()
+    records = [example_to_record(Example("a", text="hello"))]
+    parquet.write_table(pa.Table.from_pylist(records), tmp_path / "train/00000.parquet")
+    rows = {"read": 1, "kept": {"train": 1, "validation": 0, "test": 0}, "rejected": {}}
+    write_dataset(tmp_path, rows=rows, kind="text", label_names=[])
+    program = (
+        "import sys; from pathlib import Path; from ftool.artifacts import PreparedDataset;"
+        f"found = PreparedDataset.open(Path({str(tmp_path)!r})).examples('train');"
+        "assert found[0].text == 'hello' and 'pandas' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_damaged_and_missing_examples_are_a_sentence(tmp_path: Path) -> None:
