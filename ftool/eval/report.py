@@ -191,13 +191,13 @@ class Report:
         )
 
 
-def read_predictions(folder: Path) -> list[Prediction]:
+def read_predictions(folder: Path, report: Report) -> list[Prediction]:
     """Return the predictions that stand beside a report.
 
     Raises:
-        RunError: there is no report, or they are not the ones that it is made of.
+        RunError: they are damaged, or not as many as it is made of.
     """
-    path, examples = folder / PREDICTIONS_FILE, Report.read(folder).examples
+    path, examples = folder / PREDICTIONS_FILE, report.examples
     try:
         found = [Prediction.from_dict(line) for line in read_jsonl(path)]
     except (OSError, ValueError, TypeError, AttributeError) as error:

@@ -126,11 +126,14 @@ def _score(
     if mode == "rank":
         inputs["ranked_by"] = scorer.ranking_method(examples)
     learned = _learned_from(run, dataset, split, on_note)
-    has_train = split != "train" and dataset.count("train")
-    floor_train = learned or (dataset.examples("train") if has_train else None)
+
+    def find_train() -> list[Example] | None:
+        is_apart = split != "train" and dataset.count("train")
+        return learned or (dataset.examples("train") if is_apart else None)
+
     rivals = {
         "base": score_base(run, scorer, examples, recipe, answered, folder, on_progress),
-        "floor": score_floor(floor_train, examples, label_names, recipe, on_note),
+        "floor": score_floor(find_train, examples, label_names, recipe, on_note),
     }
     findings = find(
         predictions,

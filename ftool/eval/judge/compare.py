@@ -72,7 +72,10 @@ def compare(runs: Sequence[TrainingRun], *, split: str = "validation") -> Compar
     if not reports[first].label_names:
         return Compared(split, reports, {})
     groups = _groups(by_name[first], reports[first], split)
-    answers = {name: read_predictions(run.path / "eval" / split) for name, run in by_name.items()}
+    answers = {
+        name: read_predictions(run.path / "eval" / split, reports[name])
+        for name, run in by_name.items()
+    }
     paired = {
         name: pair_predictions(
             answers[name],

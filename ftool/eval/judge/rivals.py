@@ -77,7 +77,7 @@ def _rival(name: str, predictions: Sequence[Prediction], label_names: Sequence[s
 
 
 def score_floor(
-    train: Sequence[Example] | None,
+    find_train: Callable[[], Sequence[Example] | None],
     examples: Sequence[Example],
     label_names: Sequence[str],
     recipe: Recipe,
@@ -86,8 +86,8 @@ def score_floor(
     """Score the better of a majority and a TF-IDF classifier, fitted on what the run learned from.
 
     Args:
-        train: what a plain model would have learned from, without a run; None where it is not here
-            or is what is scored.
+        find_train: reads what a run learned from, or a plain model would have; None where it is not
+            here or is what is scored. Called only where there is to be a floor.
         examples: that are scored.
         label_names: that are declared.
         recipe: says whether there is to be a floor.
@@ -95,6 +95,7 @@ def score_floor(
     """
     if not recipe.eval.floor or not label_names:
         return None
+    train = find_train()
     if not train:
         on_note("no floor: it is fitted on a train split, and there is none but what is scored")
         return None
@@ -160,4 +161,6 @@ def read_rival(
         )
     if not label_names or set(report.label_names) != set(label_names):
         raise RunError(f"{name} was not scored on the same labels, so its answers do not compare")
-    return Rival(Comparison(name, report.metrics, report.examples), read_predictions(folder))
+    return Rival(
+        Comparison(name, report.metrics, report.examples), read_predictions(folder, report)
+    )

@@ -166,20 +166,22 @@ def detect(names: Collection[str], given: Mapping[str, str], kind: str) -> Shape
     messages = given.get("messages") or (None if pair_named else first(*MESSAGES))
     if messages:
         return Shape(messages=messages, system=system, tools=tools, label=given.get("label"))
-    shape = _pair(by_name, given) or _labelled(first, given)
+    shape = _pair(by_name, first, given) or _labelled(first, given)
     if shape is None:
         return None
     return Shape(system=system, tools=tools, **shape)
 
 
-def _pair(by_name: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str] | None:
+def _pair(
+    by_name: Mapping[str, str], first: Any, given: Mapping[str, str]
+) -> dict[str, str] | None:
     """Return the columns of a prompt and its completion."""
     named = given.get("prompt") or given.get("text")
-    texts = next((by_name[name] for name in TEXTS if name in by_name), None)
     if "label" in given and "completion" not in given:
         return None
+    text = first(*TEXTS) if "completion" in given else None
     for prompt_name, completion_name in PAIRS:
-        prompt = named or by_name.get(prompt_name) or (texts if "completion" in given else None)
+        prompt = named or by_name.get(prompt_name) or text
         completion = given.get("completion") or by_name.get(completion_name)
         if prompt and completion and prompt != completion:
             parts = {"prompt": prompt, "completion": completion}

@@ -7,7 +7,7 @@ from tiny import make_project
 from ftool.artifacts import PreparedDataset, TrainingRun
 from ftool.errors import RunError
 from ftool.eval.judge.rivals import read_rival
-from ftool.eval.report import read_predictions
+from ftool.eval.report import Report, read_predictions
 from ftool.eval.run import evaluate
 from ftool.train.run import train
 
@@ -32,15 +32,17 @@ def test_another_runs_answers_are_read(scored):
     rival = rival_of(*scored)
     assert rival.comparison.name == "tiny"
     assert [row.id for row in rival.predictions] == [row.id for row in dataset.examples("test")]
-    assert rival.predictions == read_predictions(run.path / "eval/test")
+    folder = run.path / "eval/test"
+    report = Report.read(folder)
+    assert rival.predictions == read_predictions(folder, report)
     file = run.path / "eval/test/predictions.jsonl"
     whole = file.read_text()
     file.write_text("".join(whole.splitlines(keepends=True)[:2]))
     with pytest.raises(RunError, match=rf"has 2 rows of {len(rival.predictions)}"):
-        read_predictions(run.path / "eval/test")
+        read_predictions(folder, report)
     file.write_text(whole[:50])
     with pytest.raises(RunError, match="is damaged"):
-        read_predictions(run.path / "eval/test")
+        read_predictions(folder, report)
     file.write_text(whole)
     right = sum(row.correct for row in rival.predictions)
     assert rival.comparison.metrics["accuracy"].value == right / rival.comparison.examples
