@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -351,42 +352,39 @@ def _write(
     """
     _refuse_rejected(recipe, table, target)
     partial = folder.fresh_partial(target)
-    folder.write_rejected(partial, table)
-    read = _count_read(table)
-    spelled = decisions.spellings.chosen
-    content = folder.write_splits(
-        partial, table, decisions.places, spelled, recipe.data.kind, on_progress
-    )
-    manifest = _manifest(recipe, table, decisions, read)
-    assert read == sum(manifest["rows"]["kept"].values()) + sum(
-        manifest["rows"]["rejected"].values()
-    ), "a row is neither kept nor rejected"
-    manifest["inputs"] = task.described
-    manifest["inputs_fingerprint"] = task.inputs_fingerprint
-    manifest["fingerprint"] = fingerprint([recipe.data.kind, manifest["label_names"], content])
-    write_text(partial / "README.md", card(recipe, manifest))
-    write_report(manifest, partial / "report.html")
+    kind, spelled = recipe.data.kind, decisions.spellings.chosen
+    with ThreadPoolExecutor(1) as beside:  # compressing and hashing leave the interpreter free
+        content = beside.submit(
+            folder.write_splits, partial, table, decisions.places, spelled, kind, on_progress
+        )
+        folder.write_rejected(partial, table)
+        manifest = _manifest(recipe, task, table, decisions)
+        write_text(partial / "README.md", card(recipe, manifest))
+        write_report(manifest, partial / "report.html")
+    manifest["fingerprint"] = fingerprint([kind, manifest["label_names"], content.result()])
     manifest["outputs"] = folder.outputs_of(partial)
     write_json(partial / MANIFEST, manifest)
     folder.put_in_place(partial, target)
     return manifest
 
 
-def _manifest(recipe: "Recipe", table: Table, decisions: Decisions, read: int) -> dict[str, Any]:
+def _manifest(recipe: "Recipe", task: Task, table: Table, decisions: Decisions) -> dict[str, Any]:
+    """Return what is told of a dataset; fingerprint and outputs come when they are written."""
+    read, rejected = _count_read(table), count_reasons(table)
+    kept = folder.count_kept(table, decisions.places)
+    assert read == sum(kept.values()) + sum(rejected.values()), "a row is neither kept nor rejected"
     return {
         "schema": SCHEMA,
         "ftool": ftool_version(),
         "kind": recipe.data.kind,
         "name": recipe.data_name,
         "recipe": data_settings(recipe),
-        "rows": {
-            "read": read,
-            "kept": folder.count_kept(table, decisions.places),
-            "rejected": count_reasons(table),
-        },
+        "rows": {"read": read, "kept": kept, "rejected": rejected},
         "label_names": name_labels(table, recipe.data),
         "label_counts": count_labels(table, decisions.places),
         "merged_spellings": decisions.spellings.merged,
         "continues": decisions.continues,
         "statistics": measure(table, decisions.places, decisions.pairs, recipe, read),
+        "inputs": task.described,
+        "inputs_fingerprint": task.inputs_fingerprint,
     }

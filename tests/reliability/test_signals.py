@@ -225,12 +225,13 @@ def signalled(project, number, when, *words):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     ) as process:
         deadline = time.monotonic() + 120
         while not when():
             assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
             time.sleep(0.002)
-        process.send_signal(number)
+        os.killpg(process.pid, number)  # a terminal and a service manager tell the whole group
         said = process.stderr.read()
     assert "interrupted; the same command does the rest" in said and "Traceback" not in said, said
     return process.returncode, said
@@ -260,12 +261,13 @@ def test_the_command_line_interrupted_while_it_starts(clean, expected, tmp_path)
     check_resumed(project, "lora", expected)
 
 
-def test_the_command_line_ended_while_its_processes_prepare(clean, prepared, tmp_path):
+@pytest.mark.parametrize("number", CODES)
+def test_the_command_line_ended_while_its_processes_prepare(clean, prepared, tmp_path, number):
     project = copied(clean, tmp_path / "project")
     shutil.rmtree(project / "data")
     begun = (project / "data/.tiny.work").exists
-    code, _ = signalled(project, SIGTERM, begun, "prepare", "--workers", "2")
-    assert code == 143
+    code, _ = signalled(project, number, begun, "prepare", "--workers", "2")
+    assert code == CODES[number]
     assert not (project / "data/tiny").exists()
     assert command(project, "prepare").code == 0
     assert content_of(project / "data/tiny") == prepared

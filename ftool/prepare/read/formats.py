@@ -55,10 +55,10 @@ class Shape:
     label: str | None = None
     tools: str | None = None
 
-    def missing(self, values: Mapping[str, Any]) -> list[str]:
-        """Return the columns that a row lacks."""
-        named = [getattr(self, part.name) for part in fields(self)]
-        return [column for column in named if column is not None and column not in values]
+    def missing(self, names: Collection[str]) -> list[str]:
+        """Return the columns that a row of these names lacks."""
+        used = [getattr(self, part.name) for part in fields(self)]
+        return [column for column in used if column is not None and column not in names]
 
 
 class Reader:
@@ -74,7 +74,7 @@ class Reader:
     def __init__(self, shown: str, suffix: str, columns: "Columns", data: "Data") -> None:
         self._shown, self._suffix, self._data = shown, suffix, data
         self._given = columns.model_dump(exclude_none=True)
-        self._shapes: dict[tuple[str, ...], Shape | None] = {}
+        self._shapes: dict[tuple[str, ...], tuple[Shape | None, list[str]]] = {}
         self.columns: dict[str, None] = {}
 
     def example(self, row: Row) -> Example:
@@ -85,10 +85,9 @@ class Reader:
         """
         if row.values is None:
             raise Unusable(row.reason, row.detail)
-        shape = self._shape(row.values)
+        shape, missing = self._shape(row.values)
         if shape is None:
             raise Unusable("missing_field", f"it only has {', '.join(row.values)}")
-        missing = shape.missing(row.values)
         if missing:
             raise Unusable("missing_field", f"it has no {', '.join(missing)}")
         names = {"id": f"{self._shown}:{row.line}{self._suffix}", "source": self._shown}
@@ -97,13 +96,15 @@ class Reader:
     @property
     def recognised(self) -> bool:
         """Whether any row had a shape that is known."""
-        return any(self._shapes.values())
+        return any(shape for shape, _ in self._shapes.values())
 
-    def _shape(self, values: Mapping[str, Any]) -> Shape | None:
+    def _shape(self, values: Mapping[str, Any]) -> tuple[Shape | None, list[str]]:
+        """Return the shape of a row and the columns that it lacks, found once for equal names."""
         names = tuple(values)
         if names not in self._shapes:
             self.columns.update(dict.fromkeys(names))
-            self._shapes[names] = detect(names, self._given, self._data.kind)
+            shape = detect(names, self._given, self._data.kind)
+            self._shapes[names] = shape, shape.missing(names) if shape else []
         return self._shapes[names]
 
 

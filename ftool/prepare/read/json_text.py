@@ -67,13 +67,14 @@ class _Decoder:
             raise Unusable("broken_json", str(error)) from error
 
     def row(self, line: int, raw: str, value: Any) -> Row:
-        """Return the row that a decoded value is."""
-        problem = unreadable(raw) or self._problem(raw, value)
+        """Return the row that the value decoded last is."""
+        problem = unreadable(raw) or self.problem(raw, value)
         if problem:
             return Row(line, raw, reason=problem[0], detail=problem[1])
         return Row(line, raw, value)
 
-    def _problem(self, raw: str, value: Any) -> tuple[str, str] | None:
+    def problem(self, raw: str, value: Any) -> tuple[str, str] | None:
+        """Return reason and detail where the value decoded last, of a readable text, is no row."""
         if not isinstance(value, dict):
             return "not_an_object", f"a row is an object {{...}}, this is {_kind(value)}"
         if not value:
@@ -96,6 +97,7 @@ def read_json_lines(lines: Iterator[Line]) -> Iterator[Row]:
 
 
 def _line_row(decoder: _Decoder, number: int, raw: str) -> Row:
+    value: Any = None
     problem = unreadable(raw)
     if problem is None and is_too_deep(raw):
         problem = ("too_deep", TOO_DEEP)
@@ -105,10 +107,11 @@ def _line_row(decoder: _Decoder, number: int, raw: str) -> Row:
         except Unusable as why:
             problem = (why.reason, why.detail)
         else:
-            if end == len(raw):
-                return decoder.row(number, raw, value)
-            problem = ("broken_json", f"character {end + 1}: more behind the end")
-    return Row(number, raw, reason=problem[0], detail=problem[1])
+            behind = f"character {end + 1}: more behind the end"
+            problem = ("broken_json", behind) if end < len(raw) else decoder.problem(raw, value)
+    if problem is not None:
+        return Row(number, raw, reason=problem[0], detail=problem[1])
+    return Row(number, raw, value)
 
 
 def holds_lines(file: TextIO) -> bool:

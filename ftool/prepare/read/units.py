@@ -17,7 +17,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 UNIT_BYTES = 8 * 2**20
-"""Bytes of a unit of a file of JSON Lines, at least; it ends with a line."""
+"""Bytes of a unit of a file of JSON Lines, at most but for the line that it ends with."""
+LEAST_UNIT_BYTES = 2**20
+UNITS_OF_A_FILE = 16
+"""Smaller files make smaller units, so that processes which share one end together."""
 UNIT_ROWS = 10_000
 UNIT_CHARACTERS = 8 * 2**20
 """Rows and characters of a unit of any other input, at most."""
@@ -101,10 +104,11 @@ def _stretches(found: Input) -> Iterator[Stretch]:
     size = found.path.stat().st_size
     if size == 0:
         raise no_rows(found)
+    step = min(UNIT_BYTES, max(LEAST_UNIT_BYTES, size // UNITS_OF_A_FILE))
     start, line = 0, 1
     with found.path.open("rb") as file:
         while start < size:
-            data = file.read(UNIT_BYTES) + file.readline()
+            data = file.read(step) + file.readline()
             end = start + len(data)
             stretch = Stretch(found.path, start, end, line, end == size)
             if start == 0 and stretch.is_last and next(_read_stretch(stretch), None) is None:

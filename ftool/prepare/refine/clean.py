@@ -305,10 +305,11 @@ def clean_text(text: str, settings: "Clean", *, by_user: bool = False) -> str:
 def clean(example: Example, settings: "Clean") -> Example:
     """Rewrite every text of an example; what tools return stays as it is."""
     label = clean_text(example.label, settings) or None if example.label is not None else None
-    if example.text is not None:
-        return replace(example, text=clean_text(example.text, settings), label=label)
+    text = clean_text(example.text, settings) if example.text is not None else None
     messages = tuple(_clean_message(message, settings) for message in example.messages)
-    return replace(example, messages=messages, label=label)
+    if (text, messages, label) == (example.text, example.messages, example.label):
+        return example  # a copy would cost more than the rules
+    return replace(example, text=text, messages=messages, label=label)
 
 
 def _clean_message(message: Message, settings: "Clean") -> Message:

@@ -5,9 +5,10 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import active_children, get_context, parent_process
+from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
     from ftool.example import Example
     from ftool.recipe.schema import Data
 
-WAITING = 2
-"""Units that wait for each process: enough to keep it busy, few enough for the memory."""
+WAITING = 3
+"""Units of each process at a time: enough to keep it busy, few enough for the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +120,7 @@ def gather(
         units: what there is to do.
         folder: where shards lie.
         refining: what is done with every row.
-        workers: processes; with 1 all is done in this one.
+        workers: processes, this one among them.
         on_shard: told every finished shard.
 
     Raises:
@@ -141,36 +142,40 @@ def gather(
         for unit in unfinished():
             on_shard(Shard.open(work(unit)))
     else:
-        _on_processes(unfinished(), work, workers, on_shard)
+        _on_processes(unfinished(), work, workers - 1, on_shard)
     return [Shard.open(path) for path in paths]
 
 
 def _on_processes(
     units: Iterator[Unit],
     work: Callable[[Unit], Path],
-    workers: int,
+    others: int,
     on_shard: Callable[[Shard], None],
 ) -> None:
+    """Work on units here and in other processes; while those start, this one has begun."""
     pending: set[Future[Path]] = set()
 
-    def settle(how_many: int) -> None:
+    def settle(timeout: float | None) -> None:
         nonlocal pending
-        while len(pending) > how_many:
-            done, pending = wait(pending, return_when=FIRST_COMPLETED)
-            for future in done:
-                on_shard(Shard.open(future.result()))
+        done, pending = wait(pending, timeout, return_when=FIRST_COMPLETED)
+        for future in done:
+            on_shard(Shard.open(future.result()))
 
     # `spawn` starts clean processes, which is safe beside the threads of libraries.
-    context = get_context("spawn")
-    with ProcessPoolExecutor(workers, context, initializer=_end_with_parent) as pool:
+    with ProcessPoolExecutor(others, get_context("spawn"), initializer=_begin) as pool:
         try:
             for unit in units:
-                pending.add(pool.submit(work, unit))
-                settle(workers * WAITING)
-            settle(0)
+                if len(pending) < others * WAITING:
+                    with _signals_held():
+                        pending.add(pool.submit(work, unit))
+                else:
+                    on_shard(Shard.open(work(unit)))
+                settle(timeout=0)
+            while pending:
+                settle(timeout=None)
         except BrokenProcessPool as error:
             raise RunError(
-                f"one of {workers} processes was ended, perhaps for want of memory",
+                f"one of {others + 1} processes was ended, perhaps for want of memory",
                 hint="run it again, what is done stays; one process takes least: --workers 1",
             ) from error
         except BaseException:
@@ -181,12 +186,34 @@ def _on_processes(
             raise
 
 
-def _end_with_parent() -> None:
+ENDING = (signal.SIGINT, signal.SIGTERM)
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold signals while processes start, which have them held until they can take them.
+
+    One in between would end a process that knows too little of its work to end without a word.
+    """
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    resource_tracker.ensure_running()  # which else, started with the first process, lets them go
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+def _begin() -> None:
     """End this process when the one that started it ends, also by a kill, which tells nobody.
 
     Ctrl-C reaches both; it is left to the parent.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
     parent = parent_process()
     if parent is None:
         return

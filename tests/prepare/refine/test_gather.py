@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import signal
 import stat
 import subprocess
 import sys
@@ -175,8 +176,21 @@ def test_the_size_of_units_decides_nothing(sources: Path, monkeypatch: pytest.Mo
 def test_a_process_that_is_ended_is_told() -> None:
     statuses: Iterator[Any] = iter([1, 1])
     with pytest.raises(RunError, match="one of 2 processes was ended") as caught:
-        gathering._on_processes(statuses, os._exit, 2, lambda _: None)  # type: ignore[arg-type]
+        gathering._on_processes(statuses, os._exit, 1, lambda _: None)  # type: ignore[arg-type]
     assert "--workers 1" in caught.value.hint
+
+
+@pytest.mark.parametrize("number", gathering.ENDING)
+def test_no_signal_comes_between_while_processes_start(number: signal.Signals) -> None:
+    came: list[int] = []
+    before = signal.signal(number, lambda number, _: came.append(number))
+    try:
+        with gathering._signals_held():
+            signal.raise_signal(number)
+            assert came == []
+        assert came == [number]
+    finally:
+        signal.signal(number, before)
 
 
 def test_what_a_broken_call_had_done_is_taken_up(
@@ -185,8 +199,8 @@ def test_what_a_broken_call_had_done_is_taken_up(
     expected = outputs_of(prepare(many_units(sources), output=sources / "whole").path)
 
     def kill_one(stage: str, done: int, total: int | None) -> None:
-        if stage == "reading":
-            active_children()[0].kill()
+        for child in active_children():
+            child.kill()
 
     with pytest.raises(RunError, match="one of 2 processes was ended"):
         prepare(many_units(sources), output=sources / "data", workers=2, on_progress=kill_one)
