@@ -15,6 +15,7 @@ console/            all a person sees in a terminal
   dry_run.py          a training that was only tried
 errors.py           what is refused on purpose, with exit codes
 shortage.py         memory or disk that runs out, as a sentence
+wording.py          numbers of things and lists of names
 credentials.py      tokens and passwords: what they look like, and text without them
 example.py          Message, Example, EncodedExample: the unit of data
 artifacts.py        the folders of prepared datasets and runs: manifests, fingerprints
@@ -45,7 +46,8 @@ prepare/            raw sources -> PreparedDataset
     units.py          runs of rows that are worked on apart
   refine/           rows -> shards: what is decided of one row alone
     gather.py         rows -> shards, on all processors
-    clean.py          rewrite text: unicode, HTML, quoted replies, signatures
+    clean.py          rewrite text: unicode, quoted replies, signatures
+    html.py           HTML -> text
     redact.py         personal data and secrets: find, mask, drop
     patterns.py       what personal data and secrets look like
     checksums.py      check digits of cards, accounts and national ids

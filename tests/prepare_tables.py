@@ -100,7 +100,7 @@ def write_shard(
     writer.redacted_rows = len(personal_data or {})
     about = {"shown": shown, "suffix": "", "origin": source, "bytes": 1, "columns": []}
     rows = len(writer.examples) + len(refused)
-    writer.write(path, rows, {**about, "recognised": True})
+    writer.write(path, rows, {**about, "recognised": True, "unused": []})
     return Shard.open(path)
 
 

@@ -8,8 +8,9 @@ from rich.text import Text
 
 from ftool.artifacts import PreparedDataset
 from ftool.console import terminal
-from ftool.console.terminal import clean, count_of, one_line, table_of, title
+from ftool.console.terminal import clean, one_line, table_of, title
 from ftool.example import SPLITS
+from ftool.wording import counted
 
 if TYPE_CHECKING:
     from ftool.prepare.write.explain import Explanation
@@ -22,7 +23,7 @@ LEARNED_STYLE = "bold green"
 
 def show_dataset(dataset: PreparedDataset) -> None:
     """Show where the rows went, split by split and label by label."""
-    title(f"{dataset.path}", f"{dataset.kind}, {count_of(len(dataset.label_names), 'label')}")
+    title(f"{dataset.path}", f"{dataset.kind}, {counted(len(dataset.label_names), 'label')}")
     funnel = table_of("", ">")
     funnel.add_row("read", f"{dataset.rows['read']:,}")
     funnel.add_row("rejected", f"{sum(dataset.rejected.values()):,}")
@@ -51,7 +52,7 @@ def _show_labels(counts: Mapping[str, Mapping[str, int]]) -> None:
     terminal.stdout.print(table)
     if len(frequent) > LABELS_SHOWN:
         rest, rarest = len(frequent) - LABELS_SHOWN, frequent[-1]
-        few = count_of(totals[rarest], "example")
+        few = counted(totals[rarest], "example")
         terminal.stdout.print(Text(f"and {rest} more; the rarest is {one_line(rarest)} with {few}"))
 
 
@@ -62,7 +63,7 @@ def show_examples(examples: "Sequence[ShownExample]") -> None:
     )
     for example in examples:
         words = [example.split, *([one_line(example.label)] if example.label else [])]
-        counts = f"{count_of(example.tokens, 'token')}, {example.learned_tokens:,} learned"
+        counts = f"{counted(example.tokens, 'token')}, {example.learned_tokens:,} learned"
         parts: list[str | tuple[str, str]] = [
             (f"\n{one_line(example.id)}\n", "bold"),
             (", ".join([*words, counts]) + "\n", "dim"),

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from ftool.console import terminal
-from ftool.console.terminal import count_of, duration, one_line, table_of, title
+from ftool.console.terminal import duration, one_line, table_of, title
+from ftool.wording import counted
 
 if TYPE_CHECKING:
     from ftool.train.dry_run import DryRun
@@ -28,7 +29,7 @@ def _rows(tried: "DryRun") -> dict[str, str]:
     share = tried.learned_tokens / tried.tokens
     looked = tried.steps_looked_at
     where = "an epoch" if looked >= tried.steps_per_epoch else f"{looked:,} steps"
-    size = count_of(tried.largest_examples, "example")
+    size = counted(tried.largest_examples, "example")
     rows = {
         "device": tried.device,
         "examples": f"{tried.examples:,}",
@@ -42,14 +43,14 @@ def _rows(tried: "DryRun") -> dict[str, str]:
         else "off, activations are kept",
         "disk": f"{tried.disk_gib:.2g} GiB of checkpoints and model at most;"
         f" {tried.free_disk_gib:,.1f} are free",
-        "steps": f"{tried.steps:,} of {count_of(tried.global_batch_size, 'example')},"
+        "steps": f"{tried.steps:,} of {counted(tried.global_batch_size, 'example')},"
         f" {tried.steps_per_epoch:,} an epoch",
         "time": f"{duration(tried.seconds)}, {tried.seconds_per_step:.3g} s a step; without"
         " validation",
         "speed": f"{tried.tokens_per_second:,.0f} tokens/s",
     }
     if tried.overlong:
-        rows["left out"] = f"{count_of(tried.overlong, 'example')} longer than train.max_length"
+        rows["left out"] = f"{counted(tried.overlong, 'example')} longer than train.max_length"
     return rows
 
 

@@ -12,7 +12,6 @@ from ftool.artifacts import TrainingRun
 from ftool.console import terminal
 from ftool.console.terminal import (
     clean,
-    count_of,
     duration,
     escaped,
     one_line,
@@ -22,6 +21,7 @@ from ftool.console.terminal import (
 )
 from ftool.credentials import masked
 from ftool.errors import FtoolError
+from ftool.wording import counted
 
 if TYPE_CHECKING:
     from ftool.hub.push import Upload
@@ -67,7 +67,7 @@ def show_run(run: TrainingRun) -> None:
     if best:
         rows["best"] = f"{best['name']} {best['value']:.4f} at step {run.best_step}"
     if rejected := manifest["overlong_rejected"]:
-        rows["left out"] = f"{count_of(len(rejected), 'example')} longer than train.max_length"
+        rows["left out"] = f"{counted(len(rejected), 'example')} longer than train.max_length"
     title(f"{run.path}", run.status)
     table = table_of("", "")
     for name, value in rows.items():

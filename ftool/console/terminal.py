@@ -62,11 +62,6 @@ def table_of(*headers: str) -> Table:
     return table
 
 
-def count_of(number: int, noun: str) -> str:
-    """Write a number of things."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
-
-
 def size_of(size: int) -> str:
     """Write a number of bytes."""
     for unit, power in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):

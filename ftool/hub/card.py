@@ -7,11 +7,12 @@ from typing import Any
 from huggingface_hub import EvalResult, ModelCardData
 
 from ftool.artifacts import TrainingRun
-from ftool.hub.markdown import counted, duration, escape, fenced, quote, table
+from ftool.hub.markdown import duration, escape, fenced, quote, table
 from ftool.hub.origin import hub_id, is_embedded, public_name
 from ftool.hub.results import METRICS, is_of, learning_curve, results
 from ftool.model.weights import embedded
 from ftool.recipe.schema import Lora, Recipe
+from ftool.wording import counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,11 +33,6 @@ def quote(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
 
 
-def counted(number: int, noun: str, nouns: str = "") -> str:
-    """Write a number with its noun."""
-    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
-
-
 def duration(seconds: float) -> str:
     """Write seconds the way people read them."""
     minutes, rest = divmod(round(seconds), 60)

@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from ftool.hub.markdown import counted, escape, sparkline, table
+from ftool.hub.markdown import escape, sparkline, table
+from ftool.wording import counted
 
 METRICS = {
     "accuracy": "Accuracy",

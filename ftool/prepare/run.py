@@ -32,6 +32,7 @@ from ftool.prepare.read.formats import check_columns
 from ftool.prepare.read.sources import TABLES, Input, describe_input, find_inputs
 from ftool.prepare.read.units import divide
 from ftool.prepare.refine.gather import Refining, gather, processors
+from ftool.prepare.refine.html import html_reader
 from ftool.prepare.refine.language import wanted_languages
 from ftool.prepare.refine.minhash import shape
 from ftool.prepare.refine.shard import Shard
@@ -176,7 +177,8 @@ def _describe(recipe: "Recipe", inputs: Inputs) -> Task:
     settings["data"]["sources"] = _without(settings["data"]["sources"], {"path"})
     del settings["data"]["decontaminate"]  # what is in the files counts, not where they lie
     origins = [found.origin for found in inputs.sources]
-    about = [origins, described, _tokenizer(recipe), SCHEMA, ftool_version()]
+    reader = None if recipe.data.clean.html == "keep" else html_reader()
+    about = [origins, described, _tokenizer(recipe), reader, SCHEMA, ftool_version()]
     return Task(
         inputs,
         described,

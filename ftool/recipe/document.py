@@ -147,13 +147,25 @@ def _plain_mapping(node: MappingNode, path: KeyPath, document: Document) -> dict
 
 def _scalar(node: ScalarNode, document: Document) -> Any:
     read = _SCALARS.get(str(node.tag))
+    if read is None:
+        return _text(node, document)
     try:
-        if read and len(node.value) > LONGEST_NUMBER:
+        if len(node.value) > LONGEST_NUMBER:
             raise ValueError
-        return read(node.value) if read else node.value
+        return read(node.value)
     except ValueError:
         _refuse(document, node.start_mark, "not a number that can be read")
         return None
+
+
+def _text(node: ScalarNode, document: Document) -> str:
+    """Return a text in which the two halves that JSON escapes a rare character by are one."""
+    text = str(node.value)
+    try:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16")
+    except UnicodeDecodeError:
+        _refuse(document, node.start_mark, "half of a character pair stands alone")
+        return ""
 
 
 def apply_overrides(document: Document, overrides: Sequence[str]) -> None:

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from ftool.errors import RecipeError, did_you_mean
 from ftool.recipe.document import OVERRIDE, Document, KeyPath, Problem, dotted
 from ftool.recipe.schema import BLOCKS_PATTERN, METRIC_PATTERN, NAME_PATTERN, Recipe, Span
+from ftool.wording import counted
 
 OTHER_TOOLS = {
     "lr": "train.learning_rate",
@@ -96,7 +97,7 @@ SHOWN_CHARACTERS = 60
 
 def refusal(file: Path, problems: Sequence[Problem]) -> RecipeError:
     """Return the error that lists every problem: overrides first, then line by line."""
-    count = f"{len(problems)} problem{'s' if len(problems) > 1 else ''}"
+    count = counted(len(problems), "problem")
     placed = [
         ("override" if line == OVERRIDE else f"line {line}", text)
         for line, text in sorted(problems, key=lambda problem: problem[0])

@@ -143,7 +143,7 @@ class Clean(Block):
     unicode: bool = True
     """Repair mis-decoded characters (ftfy) and compose accents (NFC)."""
     html: Literal["auto", "strip", "keep"] = "auto"
-    """Turn HTML into text; `auto` only where tags are found."""
+    """Turn HTML into text, faster with `ftool[web]`; `auto` only where tags are found."""
     quoted_replies: Literal["strip", "keep"] = "strip"
     """Remove quoted earlier mails and signatures from user messages."""
     personal_data: Literal["mask", "drop", "keep"] = "mask"

@@ -22,6 +22,9 @@ from ftool.train.loss import normalized_loss
 from ftool.train.optimizer import learning_rate, set_learning_rate
 from ftool.train.order import divided, global_batch, shares
 from ftool.train.plan import Plan
+from ftool.wording import listed
+
+IDS_SHOWN = 8
 
 
 def training_steps(
@@ -162,8 +165,7 @@ def _refuse_nonsense(step: int, loss: float, grad_norm: float, *, batch: list[st
     if math.isfinite(loss) and math.isfinite(grad_norm):
         return
     what = f"the loss is {loss}" if not math.isfinite(loss) else f"the gradient norm is {grad_norm}"
-    more = f" and {len(batch) - 8} more" if len(batch) > 8 else ""
-    raise DivergedError(step + 1, f"{what}; the step learned {', '.join(batch[:8])}{more}")
+    raise DivergedError(step + 1, f"{what}; the step learned {listed(batch, IDS_SHOWN)}")
 
 
 def peak_memory_gib(device: torch.device) -> float:

@@ -1,6 +1,6 @@
 import pytest
 
-from ftool.hub.markdown import counted, duration, escape, fenced, sparkline, table
+from ftool.hub.markdown import duration, escape, fenced, sparkline, table
 
 
 def test_a_table_has_a_line_under_its_header():
@@ -25,8 +25,6 @@ def test_a_fence_is_longer_than_any_in_the_code():
 
 
 def test_numbers_are_written_for_readers():
-    assert counted(1, "step") == "1 step" and counted(1200, "step") == "1,200 steps"
-    assert counted(2, "entry", "entries") == "2 entries"
     assert duration(61) == "1 min 1 s" and duration(7300) == "2 h 1 min"
 
 

@@ -527,3 +527,19 @@ def test_import_is_light() -> None:
     code = f"import sys, ftool.prepare.run; print(sorted({heavy} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_parts_of_messages_that_nothing_reads_are_told(tmp_path: Path) -> None:
+    said = [
+        {"role": "user", "content": "one two three", "weight": 0},
+        {"role": "assistant", "content": "four", "reasoning_content": "hm", "refusal": None},
+    ]
+    rows = [
+        {"messages": said},
+        {"messages": json.dumps([said[0], {"role": "assistant", "content": "six"}])},
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    notes: list[str] = []
+    recipe = recipe_for(tmp_path, "rows.jsonl", split={"validation": 0, "test": 0})
+    prepare(recipe, output=tmp_path / "data", on_note=notes.append)
+    assert "nothing reads these parts of messages: `reasoning_content`, `weight`" in notes

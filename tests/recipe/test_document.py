@@ -126,3 +126,9 @@ def test_an_override_that_fits_nowhere_is_refused(override: str, sentence: str) 
 def test_dotted_paths() -> None:
     assert dotted(("data", "sources", 0, "path")) == "data.sources.0.path"
     assert dotted(()) == "recipe"
+
+
+def test_a_character_that_json_escapes_by_halves_is_whole() -> None:
+    assert read_document('{"system": "\\ud83d\\ude00!"}').values == {"system": "\N{GRINNING FACE}!"}
+    document = read_document('name: x\nsystem: "\\ud83d"')
+    assert document.problems == [(2, "half of a character pair stands alone")]

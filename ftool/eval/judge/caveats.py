@@ -1,8 +1,9 @@
 """What a reader of a report must know besides its numbers, in sentences."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from ftool.eval.report import Report
+from ftool.wording import listed
 
 NAMES_SHOWN = 3
 FEW = 10
@@ -43,10 +44,10 @@ def _of_the_run(report: Report) -> Iterator[str]:
 
 def _of_the_labels(report: Report) -> Iterator[str]:
     if report.without_support:
-        yield f"labels without an example here: {_named(report.without_support)}"
+        yield f"labels without an example here: {listed(report.without_support, NAMES_SHOWN)}"
     missed = [name for name in report.never_predicted if name not in report.without_support]
     if missed:
-        yield f"labels never predicted: {_named(missed)}"
+        yield f"labels never predicted: {listed(missed, NAMES_SHOWN)}"
     counts = [scores["support"] for scores in report.per_label.values() if scores["support"]]
     rare = sum(count < FEW for count in counts)
     if rare > SHARE_OF_LABELS * len(counts):
@@ -73,9 +74,4 @@ def _of_slices(report: Report) -> Iterator[str]:
             told = [
                 f"{part['value']} (accuracy {part['accuracy']['value']:.3f})" for part in weaker
             ]
-            yield f"weaker than the rest by {column}: {_named(told)}"
-
-
-def _named(names: Sequence[str]) -> str:
-    more = len(names) - NAMES_SHOWN
-    return ", ".join(names[:NAMES_SHOWN]) + (f" and {more} more" if more > 0 else "")
+            yield f"weaker than the rest by {column}: {listed(told, NAMES_SHOWN)}"

@@ -20,6 +20,9 @@ from ftool.model.answers.rank import METHODS, ranked_batches, ranking_method
 from ftool.model.answers.search import Ranking
 from ftool.model.tokens.encode import Encoder
 from ftool.model.weights.load import context_tokens
+from ftool.wording import listed
+
+IDS_SHOWN = 3
 
 SLOWER = {
     METHODS[1]: "its attention or layers cannot share a row",
@@ -173,9 +176,8 @@ class Scorer:
             if longest and len(prompt) + answer > longest
         ]
         if ids:
-            more = f" and {len(ids) - 3} more" if len(ids) > 3 else ""
             raise DataError(
-                f"{', '.join(ids[:3])}{more}: with {answer} tokens for the answer longer than the"
+                f"{listed(ids, IDS_SHOWN)}: with {answer} tokens for the answer longer than the"
                 f" model's {longest}",
                 hint="lower eval.max_new_tokens"
                 if self.mode == "generate"

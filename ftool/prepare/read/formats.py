@@ -9,6 +9,7 @@ from ftool.errors import DataError, did_you_mean
 from ftool.example import Example, Message, Role
 from ftool.prepare.read.json_text import TOO_DEEP, is_too_deep
 from ftool.prepare.read.rows import Row, Unusable
+from ftool.wording import listed
 
 if TYPE_CHECKING:
     from ftool.recipe.schema import Columns, Data
@@ -41,6 +42,11 @@ ROLE_NAMES: dict[str, Role] = {
     "observation": "tool",
 }
 
+MESSAGE_PARTS = frozenset(
+    ("role", "from", "content", "value", "name", "tool_calls", "tool_call_id")
+)
+"""What is read of a message."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -62,7 +68,9 @@ class Shape:
 
 
 class Reader:
-    """Turns rows of one input into examples; remembers the columns seen and whether any made sense.
+    """Turns rows of one input into examples.
+
+    It remembers the columns seen, whether any made sense, and the parts of messages left `unused`.
 
     Args:
         shown: the name of the input.
@@ -76,6 +84,7 @@ class Reader:
         self._given = columns.model_dump(exclude_none=True)
         self._shapes: dict[tuple[str, ...], tuple[Shape | None, list[str]]] = {}
         self.columns: dict[str, None] = {}
+        self.unused: set[str] = set()
 
     def example(self, row: Row) -> Example:
         """Return the example that a row is.
@@ -91,7 +100,7 @@ class Reader:
         if missing:
             raise Unusable("missing_field", f"it has no {', '.join(missing)}")
         names = {"id": f"{self._shown}:{row.line}{self._suffix}", "source": self._shown}
-        return _example(row, row.values, shape, names, self._data)
+        return _example(row, row.values, shape, names, self._data, self.unused)
 
     @property
     def recognised(self) -> bool:
@@ -124,8 +133,7 @@ def check_columns(
         near = did_you_mean(missing[0].strip("`"), list(columns))
         raise DataError(
             f"{shown} has no column {', '.join(missing)}{near}\n"
-            f"  its columns: {', '.join(columns[:COLUMNS_SHOWN])}"
-            + (f" and {more} more" if (more := len(columns) - COLUMNS_SHOWN) > 0 else ""),
+            f"  its columns: {listed(columns, COLUMNS_SHOWN)}",
             hint="correct `columns` of this source in the recipe",
         )
     if not recognised:
@@ -202,7 +210,12 @@ def _labelled(first: Any, given: Mapping[str, str]) -> dict[str, str] | None:
 
 
 def _example(
-    row: Row, values: Mapping[str, Any], shape: Shape, names: Mapping[str, str], data: "Data"
+    row: Row,
+    values: Mapping[str, Any],
+    shape: Shape,
+    names: Mapping[str, str],
+    data: "Data",
+    unused: set[str],
 ) -> Example:
     label = _label(values[shape.label]) if shape.label else None
     if shape.label and not label and data.label_names != "none":
@@ -216,7 +229,7 @@ def _example(
     }
     if shape.text:
         return Example(text=_content(values[shape.text]), label=label, **about)
-    messages = _messages(values, shape, label)
+    messages = _messages(values, shape, label, unused)
     system = _content(values[shape.system]) if shape.system else ""
     system = system or data.system or ""
     if system and messages[0].role != "system":
@@ -231,9 +244,11 @@ def _example(
     )
 
 
-def _messages(values: Mapping[str, Any], shape: Shape, label: str | None) -> list[Message]:
+def _messages(
+    values: Mapping[str, Any], shape: Shape, label: str | None, unused: set[str]
+) -> list[Message]:
     if shape.messages:
-        messages = _conversation(values[shape.messages])
+        messages = _conversation(values[shape.messages], unused)
         if label and messages[-1].role == "user":
             messages.append(Message("assistant", label))
         if messages[-1].role != "assistant":
@@ -247,7 +262,7 @@ def _messages(values: Mapping[str, Any], shape: Shape, label: str | None) -> lis
     return [Message("user", prompt), Message("assistant", completion)]
 
 
-def _conversation(value: Any) -> list[Message]:
+def _conversation(value: Any, unused: set[str]) -> list[Message]:
     if isinstance(value, str) and value.lstrip()[:1] not in {"[", "{", ""}:
         raise Unusable("not_messages", "the conversation is text, no list of messages")
     if isinstance(value, str):
@@ -256,7 +271,10 @@ def _conversation(value: Any) -> list[Message]:
         raise Unusable("no_messages", "the conversation is empty")
     if not isinstance(value, list):
         raise Unusable("not_messages", "the conversation is no list of messages")
-    return [_message(item, place) for place, item in enumerate(value, start=1)]
+    messages = [_message(item, place) for place, item in enumerate(value, start=1)]
+    for item in value:
+        unused.update(part for part in item.keys() - MESSAGE_PARTS if item[part] is not None)
+    return messages
 
 
 def _message(item: Any, place: int) -> Message:

@@ -1,12 +1,12 @@
-"""Rewrite text: encoding, unicode, HTML, quoted replies, signatures, white space."""
+"""Rewrite text: encoding, unicode, quoted replies, signatures, white space."""
 
 import re
 from collections.abc import Callable
 from dataclasses import replace
-from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
 from ftool.example import Example, Message
+from ftool.prepare.refine.html import has_html, strip_html
 
 if TYPE_CHECKING:
     from ftool.recipe.schema import Clean
@@ -23,25 +23,6 @@ _MAY_BE_DAMAGED = re.compile(
 """What ftfy may change; damage takes two such characters in a row, or one that is rare."""
 
 _BLANK_LINES = re.compile(r"\n{3,}")
-
-_BLOCKS = frozenset(
-    re.findall(
-        r"\w+",
-        "address article blockquote br dd div dl dt footer form h1 h2 h3 h4 h5 h6 header hr li main"
-        " nav ol p pre section table tr ul",
-    )
-)
-_HIDDEN = frozenset(("script", "style", "head", "title", "template"))
-_INLINE = frozenset(
-    re.findall(
-        r"\w+",
-        "a abbr b body button center cite code em font html i img input kbd label link meta s small"
-        " span strong sub sup tbody td tfoot th thead u video",
-    )
-)
-_TAGS = _BLOCKS | _HIDDEN | _INLINE
-_START_TAG = re.compile(r"<([a-z][a-z0-9]*)(\s[^<>]*)?/?>")
-_END_TAG = re.compile(r"</([a-z][a-z0-9]*)\s*>")
 
 _ATTRIBUTIONS = {
     "On ": "wrote",
@@ -101,58 +82,6 @@ def clean_unicode(text: str) -> str:
         text = fix_text(text, TextFixerConfig(uncurl_quotes=False, explain=False))
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     return text.translate(_REPLACED) if _STRANGE.search(text) else text
-
-
-def strip_html(text: str) -> str:
-    """Turn HTML into text with line breaks for blocks; what is no HTML tag stays as written."""
-    reader = _TextOfHtml()
-    try:
-        reader.feed(text)
-        reader.close()
-    except AssertionError:  # the parser's answer to some malformed declarations
-        return text
-    return "".join(reader.parts)
-
-
-class _TextOfHtml(HTMLParser):
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.parts: list[str] = []
-        self._hidden = 0
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        if tag in _HIDDEN:
-            self._hidden += 1
-        elif tag not in _TAGS:
-            self.handle_data(self.get_starttag_text() or "")
-        elif tag in _BLOCKS:
-            self._break(tag)
-        elif tag in {"td", "th"}:
-            self.handle_data(" ")
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:  # noqa: ARG002
-        if tag in _BLOCKS:
-            self._break(tag)
-        elif tag not in _TAGS:
-            self.handle_data(self.get_starttag_text() or "")
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in _HIDDEN:
-            self._hidden = max(0, self._hidden - 1)
-        elif tag not in _TAGS:
-            self.handle_data(f"</{tag}>")
-        elif tag in _BLOCKS:
-            self._break(tag)
-
-    def handle_data(self, data: str) -> None:
-        if not self._hidden:
-            self.parts.append(data)
-
-    def _break(self, tag: str) -> None:
-        """Begin a new line, unless one has just begun; `br` always breaks."""
-        text = "".join(self.parts[-2:])
-        if tag == "br" or not text.endswith("\n"):
-            self.handle_data("\n")
 
 
 def strip_quoted_replies(text: str) -> str:
@@ -259,24 +188,8 @@ def clean_white_space(text: str) -> str:
 
 
 def _html(text: str, setting: str) -> str:
-    is_html = setting == "strip" or (setting == "auto" and _has_html(text))
+    is_html = setting == "strip" or (setting == "auto" and has_html(text))
     return strip_html(text) if "<" in text and is_html else text
-
-
-def _has_html(text: str) -> bool:
-    """Tell whether a text holds a real tag.
-
-    An inline tag alone, such as `<b>` or `<label>`, may be a placeholder or a type parameter: it
-    needs its end tag or an attribute.
-    """
-    if "<" not in text:
-        return False
-    lower = text.lower()
-    ended = set(_END_TAG.findall(lower))
-    return any(
-        name in _BLOCKS or (name in _TAGS and (name in ended or "=" in attributes))
-        for name, attributes in _START_TAG.findall(lower)
-    )
 
 
 CLEANERS: dict[str, Callable[[str, Any], str]] = {

@@ -95,6 +95,7 @@ def gather_unit(unit: Unit, folder: Path, refining: Refining) -> Path:
         "bytes": unit.bytes,
         "columns": list(reader.columns),
         "recognised": reader.recognised,
+        "unused": sorted(reader.unused),
     }
     path = shard_path(folder, unit.number)
     writer.write(path, rows, about)

@@ -10,6 +10,7 @@ from ftool.artifacts import read_jsonl
 from ftool.example import SPLITS
 from ftool.prepare.decide.table import Table
 from ftool.prepare.refine.redact import find_personal_data
+from ftool.wording import listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from ftool.recipe.schema import Recipe
 
 PLACES_SHOWN = 3
+NAMES_SHOWN = 5
 
 REASONS = {
     "boilerplate": "is an automatic reply, a delivery failure or the like",
@@ -91,6 +93,7 @@ def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]")
     """Return what a person should know about a prepared dataset before training on it."""
     return [
         *_row_notes(manifest),
+        *_unused_parts(table),
         *_label_notes(manifest["label_names"], manifest["label_counts"], manifest["rows"]["kept"]),
         *_leak_notes(table, places),
         *_split_notes(manifest),
@@ -108,6 +111,11 @@ def _row_notes(manifest: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def _unused_parts(table: Table) -> list[str]:
+    parts = sorted({part for shard in table.shards for part in shard.about["unused"]})
+    return [f"nothing reads these parts of messages: {_quoted(parts)}"] if parts else []
+
+
 def _label_notes(
     names: Sequence[str], counts: Mapping[str, Mapping[str, int]], kept: Mapping[str, int]
 ) -> list[str]:
@@ -115,11 +123,11 @@ def _label_notes(
     for split in ("validation", "test"):
         lacking = [label for label in counts.get(split, {}) if label not in counts.get("train", {})]
         if lacking and kept.get("train"):
-            found.append(f"labels in {split} that train lacks: {_listed(lacking)}")
+            found.append(f"labels in {split} that train lacks: {_quoted(lacking)}")
     present = {label for labels in counts.values() for label in labels}
     absent = [label for label in names if label not in present]
     if absent:
-        found.append(f"declared labels without an example: {_listed(absent)}")
+        found.append(f"declared labels without an example: {_quoted(absent)}")
     total = sum(kept.values())
     bare = total - sum(sum(labels.values()) for labels in counts.values())
     if 0 < bare < total:
@@ -159,9 +167,8 @@ def _personal_labels(names: Sequence[str]) -> list[str]:
     return [f"{found} labels look like personal data; labels are not masked"] if found else []
 
 
-def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(f"`{name}`" for name in names[:5])
-    return shown if len(names) <= 5 else f"{shown} and {len(names) - 5} more"
+def _quoted(names: Sequence[str]) -> str:
+    return listed([f"`{name}`" for name in names], NAMES_SHOWN)
 
 
 def are_too_many(recipe: "Recipe", read: int, rejected: Mapping[str, int]) -> bool:

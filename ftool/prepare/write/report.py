@@ -11,6 +11,7 @@ from ftool.artifacts import write_text
 from ftool.example import SPLITS
 from ftool.prepare.write import pictures
 from ftool.prepare.write.describe import REASONS
+from ftool.wording import counted
 
 PERCENTILES = {
     "1": "1%",
@@ -140,9 +141,9 @@ def _cards(manifest: Mapping[str, Any], statistics: Mapping[str, Any]) -> Iterat
     rows = manifest["rows"]
     kept, left_out = sum(rows["kept"].values()), rows["rejected"].get("not_sampled", 0)
     refused = sum(rows["rejected"].values()) - left_out
-    yield _card("rows read", f"{rows['read']:,}", _counted(len(manifest["inputs"]), "source"))
+    yield _card("rows read", f"{rows['read']:,}", counted(len(manifest["inputs"]), "source"))
     yield _card("examples kept", f"{kept:,}", share(kept, rows["read"]) + " of the rows")
-    sampled = f"{left_out:,} more not sampled" if left_out else _counted(refused, "row")
+    sampled = f"{left_out:,} more not sampled" if left_out else counted(refused, "row")
     yield _card("rejected", share(refused, rows["read"]), sampled)
     if manifest["label_counts"]:
         present = {name for counts in manifest["label_counts"].values() for name in counts}
@@ -167,10 +168,6 @@ def _card(name: str, value: str, note: str) -> dict[str, str]:
 
 def _absent(number: int) -> str:
     return f"{number:,} without an example" if number else "each with examples"
-
-
-def _counted(number: int, noun: str) -> str:
-    return f"{number:,} {noun if number == 1 else noun + 's'}"
 
 
 def _setting(manifest: Mapping[str, Any], block: str, key: str) -> Any:
@@ -223,7 +220,7 @@ def _lengths(statistics: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def _length_views(panels: Mapping[str, Mapping[str, Any]], unit: str) -> dict[str, Any]:
     drawn = {
-        f"{name}: {_counted(panel['count'], 'example')}": panel
+        f"{name}: {counted(panel['count'], 'example')}": panel
         for name, panel in panels.items()
         if sum(panel["counts"])
     }
@@ -257,7 +254,7 @@ def _turns(turns: Mapping[str, int]) -> dict[str, Any] | None:
     if len(counts) == 1:
         return {"picture": None, "only": counts[0][0]}
     short, long = counts[:LINES_DRAWN], counts[LINES_DRAWN:]
-    names = [_counted(messages, "message") for messages, _ in short]
+    names = [counted(messages, "message") for messages, _ in short]
     values = [number for _, number in short]
     if long:
         names.append(f"{long[0][0]:,} or more")

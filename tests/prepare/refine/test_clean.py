@@ -11,7 +11,6 @@ from ftool.prepare.refine.clean import (
     clean,
     clean_text,
     clean_unicode,
-    strip_html,
     strip_quoted_replies,
 )
 from ftool.recipe.schema import Clean
@@ -53,38 +52,6 @@ def test_single_letters_are_whole(letter: str, around: str) -> None:
     text = around.replace("{}", letter)
     assert not _MAY_BE_DAMAGED.search(text)
     assert fix_text(text, TextFixerConfig(uncurl_quotes=False, explain=False)) == text
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("<p>Hello</p><p>world</p>", "Hello\nworld"),
-        ("one<br>two<br/>three", "one\ntwo\nthree"),
-        ("<ul><li>a<li>b</ul>", "a\nb"),
-        ("<div><style>p {x: 1}</style><b>bold</b> &lt;b&gt;</div>", "bold <b>"),
-        ("<p>Dear <name>, a < b &amp; c</p>", "Dear <name>, a < b & c"),
-        ("<table><tr><td>a</td><td>b</td></tr></table>", "a b"),
-        ('see <a href="x">this</a>', "see this"),
-        ("a < b and c > d", "a < b and c > d"),
-        ("Hello <name>, your <order_id>", "Hello <name>, your <order_id>"),
-        ("List<i> or <b>", "List<i> or <b>"),
-        ("<b>both</b>", "both"),
-        ("use &lt;b&gt; for bold", "use <b> for bold"),
-        ("I <3 you", "I <3 you"),
-    ],
-)
-def test_html_auto(text: str, expected: str) -> None:
-    assert clean_text(text, Clean()) == expected
-
-
-def test_html_strip_and_keep() -> None:
-    assert clean_text("a <b> c", Clean(html="strip")) == "a  c"
-    assert clean_text("<p>a</p>", Clean(html="keep")) == "<p>a</p>"
-
-
-def test_malformed_declaration_stays() -> None:
-    text = "<![if !x]><p>a</p>"
-    assert "a" in strip_html(text)
 
 
 MAIL = """Thanks, that works.

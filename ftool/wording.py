@@ -1,0 +1,14 @@
+"""How numbers of things and lists of names are written."""
+
+from collections.abc import Sequence
+
+
+def counted(number: int, noun: str, nouns: str = "") -> str:
+    """Write a number with its noun; `nouns` is the plural where it is no noun with an s."""
+    return f"{number:,} {noun if number == 1 else nouns or noun + 's'}"
+
+
+def listed(names: Sequence[str], most: int) -> str:
+    """Write at most so many names, and how many there are besides."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
