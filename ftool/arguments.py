@@ -1,11 +1,12 @@
 """The words of a command line: which recipe, run, model or file they name."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from ftool.errors import RecipeError
+from ftool.errors import RecipeError, RunError, did_you_mean
 
 if TYPE_CHECKING:
     from ftool.artifacts import TrainingRun
@@ -146,6 +147,8 @@ def find_subject(
     if name is None and settings is not None:
         name = str(RUNS / settings.name)
     if name is not None and not _is_run(name):
+        if not Path(name).exists() and (near := did_you_mean(name, _runs())):
+            screen.note(f"{name} is no run here{near} It is looked up as a model")
         return name, settings or _recipe_here(overrides, is_needed=needs_recipe)
     run = find_run(name, screen)
     if settings is None and overrides:
@@ -170,6 +173,18 @@ def _is_run(name: str) -> bool:
     return inside or any((path / file).is_file() for file in ("manifest.json", "recipe.yaml"))
 
 
+def _refuse_unwritable(file: Path) -> None:
+    """Refuse a place in which no file can be written, before any work is done for it."""
+    parents = file.absolute().parents
+    folder = next(parent for parent in parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise RecipeError(f"--junit: nothing can be written in `{folder}`")
+
+
+def _runs() -> list[str]:
+    return sorted(path.name for path in RUNS.glob("[!.]*") if path.is_dir())
+
+
 def find_run(name: str | None, screen: "Screen") -> "TrainingRun":
     """Return the run that a word means; without one the newest finished run.
 
@@ -183,7 +198,10 @@ def find_run(name: str | None, screen: "Screen") -> "TrainingRun":
         screen.note(f"run: {run.path} (the newest finished one)")
         return run
     path = Path(name)
-    run = TrainingRun.open(path if path.is_dir() or path.parent != Path() else RUNS / name)
+    path = path if path.is_dir() or path.parent != Path() else RUNS / name
+    if not path.exists() and (near := did_you_mean(path.name, _runs())):
+        raise RunError(f"there is no run {path}{near}", hint=f"the runs here are in {RUNS}/")
+    run = TrainingRun.open(path)
     screen.note(f"run: {run.path}")
     return run
 
@@ -209,5 +227,7 @@ def find_gates(
         raise RecipeError("--junit: there is no gate", hint="add --fail-under f1_macro=0.9")
     if junit is not None and (not junit.name or junit.is_dir()):
         raise RecipeError(f"--junit: `{junit}` is a folder", hint="name a file: --junit gates.xml")
+    if junit is not None:
+        _refuse_unwritable(junit)
     other = find_run(no_worse_than, screen) if no_worse_than is not None else None
     return Gates(fail_under or (), other, margin)

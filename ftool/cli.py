@@ -263,6 +263,8 @@ def evaluate(  # noqa: PLR0913 - an argument for every option
     scored_by = [*overrides, *(setting for setting, is_asked in asked.items() if is_asked)]
     with Screen() as screen:
         subject, settings = find_subject(name, recipe, scored_by, screen, needs_recipe=data is None)
+        if base_full and settings is not None and not settings.eval.base:
+            raise RecipeError("--base-full: eval.base is false, so no base model is scored")
         gates = find_gates(fail_under, no_worse_than, margin, junit, screen)
         if data is not None and not (data / "manifest.json").is_file():
             settings, data = prepare_file(data, split, subject, settings, screen)

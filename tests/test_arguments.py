@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 from folders import RECIPE, write_run
 
-from ftool.arguments import again, find_run, only_overrides, read_recipe, split_words
+from ftool.arguments import again, find_run, find_subject, only_overrides, read_recipe, split_words
 from ftool.console import Screen
 from ftool.errors import RecipeError, RunError
 
@@ -45,3 +45,12 @@ def test_a_run_by_name_by_folder_and_the_newest(desk: Path) -> None:
     write_run(Path("runs/support"))
     for name in (None, "support", "runs/support"):
         assert find_run(name, Screen()).path == Path("runs/support")
+
+
+def test_a_model_whose_name_is_nearly_that_of_a_run_is_told(
+    desk: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(Path("runs/support"))
+    with Screen() as screen:
+        assert find_subject("suport", "support", [], screen, needs_recipe=True)[0] == "suport"
+    assert "suport is no run here; did you mean `support`?" in capsys.readouterr().err

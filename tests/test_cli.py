@@ -434,6 +434,13 @@ def test_a_gate_that_fails_ends_with_4_and_one_line(
         (["--margin", "0.01"], 2, "--margin belongs to --no-worse-than"),
         (["--junit", "gates.xml"], 2, "--junit: there is no gate"),
         (["--fail-under", "f1_macro=0.9", "--junit", "."], 2, "--junit: `.` is a folder"),
+        (
+            ["--fail-under", "f1_macro=0.9", "--junit", "runs/support/recipe.yaml/x"],
+            2,
+            "nothing can",
+        ),
+        (["--base-full", "eval.base=false"], 2, "--base-full: eval.base is false"),
+        (["--no-worse-than", "suport"], 3, "no run runs/suport; did you mean `support`?"),
         (["--no-worse-than", "missing"], 3, "there is no run runs/missing"),
     ],
 )

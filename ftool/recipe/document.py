@@ -181,6 +181,8 @@ def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
         for place in stale:
             del document.lines[place]
         document.lines[path] = OVERRIDE
+        for end in range(1, len(path)):
+            document.lines.setdefault(path[:end], OVERRIDE)
 
 
 def _read_override(override: str) -> tuple[KeyPath, Any]:

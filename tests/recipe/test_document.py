@@ -101,6 +101,12 @@ def test_a_block_given_by_override_has_no_lines_of_the_file() -> None:
     assert document.line(("train", "method", "r")) == OVERRIDE
 
 
+def test_a_block_that_only_an_override_names_is_the_override() -> None:
+    document = read_document("name: x\n")
+    apply_overrides(document, ["traim.epochs=1"])
+    assert document.line(("traim",)) == OVERRIDE and document.line(("name",)) == 1
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [

@@ -30,7 +30,7 @@ def attach_adapter(model: Any, method: Lora, *, seed: int) -> Any:
     from ftool.model.weights.low_rank import join_adapters
 
     blocks = _chosen_blocks(model, method)
-    targets = _check_targets(model, method, is_blocks_only=blocks is not None)
+    targets = _check_targets(model, method, blocks)
     torch.manual_seed(seed)
     adapted = get_peft_model(
         model,
@@ -61,25 +61,25 @@ def _chosen_blocks(model: Any, method: Lora) -> list[int] | None:
     return list(range(first, last + 1))
 
 
-def _check_targets(model: Any, method: Lora, *, is_blocks_only: bool) -> str | list[str]:
+def _check_targets(model: Any, method: Lora, blocks: list[int] | None) -> str | list[str]:
     """Return the target modules as peft takes them; within chosen blocks it needs names."""
     from transformers.pytorch_utils import Conv1D
 
-    if method.target_modules == "all-linear" and not is_blocks_only:
+    if method.target_modules == "all-linear" and blocks is None:
         return "all-linear"
     layers = [
         name
         for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D)
-        and (not is_blocks_only or re.search(r"\.\d+\.", name))
+        if isinstance(module, torch.nn.Linear | Conv1D) and _is_within(name, blocks)
     ]
     ends = sorted({name.rpartition(".")[2] for name in layers})
     if method.target_modules == "all-linear":
         return ends
+    where = "the model has" if blocks is None else f"blocks {method.layers} have"
     for target in method.target_modules:
         if not any(name == target or name.endswith(f".{target}") for name in layers):
             raise RecipeError(
-                f"train.method.target_modules: the model has no linear layer `{target}`"
+                f"train.method.target_modules: {where} no linear layer `{target}`"
                 f"{did_you_mean(target, ends)} It has {', '.join(ends)}"
             )
     tied = model.config.get_text_config().tie_word_embeddings
@@ -89,6 +89,11 @@ def _check_targets(model: Any, method: Lora, *, is_blocks_only: bool) -> str | l
             " an adapter on it cannot be merged"
         )
     return list(method.target_modules)
+
+
+def _is_within(name: str, blocks: list[int] | None) -> bool:
+    block = re.search(r"\.(\d+)\.", name)
+    return blocks is None or (block is not None and int(block[1]) in blocks)
 
 
 def load_run_model(

@@ -72,7 +72,7 @@ def text_of(file: BinaryIO, encoding: str) -> TextIO:
     """Return bytes as text whose undecodable bytes are escaped and whose line ends are kept."""
     try:
         b"a".decode(encoding, "ftool.escape")
-    except UnicodeError as error:  # an encoding of names, such as idna, not of files
+    except ValueError as error:  # an encoding of names, such as idna, or a name with a NUL
         raise LookupError(encoding) from error
     return io.TextIOWrapper(file, encoding, errors="ftool.escape", newline="")
 

@@ -89,6 +89,9 @@ def test_blocks_that_the_model_does_not_have_are_refused(tmp_path, layers):
 def test_a_target_outside_of_the_blocks_is_refused_with_them(tmp_path):
     with pytest.raises(RecipeError, match="no linear layer `lm_head`"):
         adapted(tmp_path, Lora(target_modules=["q_proj", "lm_head"], layers="0-1"))
+    outside = ["layers.0.self_attn.q_proj"]
+    with pytest.raises(RecipeError, match=r"blocks 1-1 have no linear layer `layers\.0"):
+        adapted(tmp_path, Lora(target_modules=outside, layers="1-1"))
 
 
 def test_dora_starts_at_the_base_learns_norms_and_merges(tmp_path):

@@ -72,8 +72,9 @@ def test_cut_utf16_is_escaped_and_not_raised(tmp_path: Path) -> None:
 
 def test_unknown_encoding(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("a")
-    with pytest.raises(DataError, match="`klingon` is not a known character encoding"):
-        open_text(tmp_path / "a.txt", "klingon")
+    for name in ("klingon", "utf-8\0"):
+        with pytest.raises(DataError, match=f"`{name}` is not a known character encoding"):
+            open_text(tmp_path / "a.txt", name)
 
 
 def test_physical_lines_count_from_one_and_end_with_the_file() -> None:
