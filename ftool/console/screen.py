@@ -102,7 +102,7 @@ class Screen:
     def _keep(self, line: Text) -> None:
         if self._live.is_started:
             self._live.update("", refresh=True)
-        terminal.stderr.print(line, soft_wrap=True)
+        terminal.stderr.print(line, soft_wrap=not terminal.stderr.is_terminal)
         self._shown = time.monotonic()
 
     def _show(self, line: Text) -> None:
@@ -114,7 +114,7 @@ class Screen:
             line.no_wrap, line.overflow = True, "ellipsis"
             self._live.update(line, refresh=True)
         else:
-            terminal.stderr.print(line, soft_wrap=True)
+            terminal.stderr.print(line, soft_wrap=not terminal.stderr.is_terminal)
         self._shown = time.monotonic()
 
 

@@ -131,3 +131,11 @@ def test_a_terminal_shows_the_living_line_and_leaves_only_what_stays(
     assert "encoding  5 of 10  50%  5/s  1 s left" in shown
     after_note = terminal.getvalue().partition("kept")[2]
     assert "encoding" not in after_note
+
+
+def test_a_long_note_is_broken_between_words(terminal: io.StringIO) -> None:
+    words = [f"word{number}" for number in range(20)]
+    Screen().note(" ".join(words))
+    lines = terminal.getvalue().splitlines()
+    assert len(lines) > 1 and " ".join(lines).split() == words
+    assert all(len(line) <= 80 for line in lines)
