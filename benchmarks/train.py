@@ -41,6 +41,8 @@ METHODS = {"shared_150": "lora", "shared_450": "lora", "no_prefix": "lora", "ful
 QUICK = ("shared_150", "no_prefix")
 EXAMPLES = 1024
 """Conversations of a case; the steps learn batches of them, in ftool's order."""
+COUNTS = (1_000, 4_000, 10_000)
+"""Conversations of `rows`."""
 STEPS, QUICK_STEPS = 6, 3
 """Timed steps, after one that warms up."""
 SAME_LOSS = 1e-3
@@ -115,7 +117,7 @@ def encoding(case: str, options: Options) -> dict[str, dict[str, Any]]:
     """Tokenize all conversations once with ftool and with TRL's preparation of data sets."""
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place)
-        write_job(case, folder, options, 0)
+        write_job(case, folder, options, 0, examples=None)
         ours, peer = _our_program(case, folder), _peer("trl", case, folder)
         take_turns([ours, peer], 1)
     _refuse_unfit(case, ours)
@@ -128,13 +130,33 @@ def encoding(case: str, options: Options) -> dict[str, dict[str, Any]]:
     return {"trl": entry(rate, peer_rate, ratio=rate / peer_rate, **figures)}
 
 
-def write_job(case: str, folder: Path, options: Options, steps: int) -> dict[str, Any]:
+def growing(case: str, options: Options) -> dict[str, dict[str, Any]]:
+    """Take the same steps out of more and more conversations: a step must not cost more."""
+    found = {}
+    for count in COUNTS:
+        with tempfile.TemporaryDirectory() as place:
+            folder, steps = Path(place), 1 + options.steps
+            write_job(case, folder, options, steps, examples=count)
+            ours = _our_program("ours", folder)
+            take_turns([ours], steps)
+        _refuse_unfit(case, ours)
+        first = ours.steps[0].seconds
+        memory = ours.steps[-1].memory_gib
+        found[f"{count} rows"] = entry(
+            _rates(ours)[0], until_first_step=first, ours_memory_gib=memory
+        )
+    return found
+
+
+def write_job(
+    case: str, folder: Path, options: Options, steps: int, examples: int | None = EXAMPLES
+) -> dict[str, Any]:
     """Prepare a case's conversations with ftool, and write what the peers start from.
 
     Those are the global batches in ftool's order and its fresh adapter.
     """
     rows = folder / "rows.jsonl"
-    write_rows(rows, DATA[case](options.messages[: EXAMPLES if steps else None]))
+    write_rows(rows, DATA[case](options.messages[:examples]))
     method = METHODS.get(case, "lora")
     recipe = make_recipe(rows, method=method, steps=steps)
     dataset = prepare(recipe, output=folder / "data")
@@ -246,6 +268,8 @@ def show(results: Results) -> None:
             shown = "-" if difference is None else f"{difference:.0e}"
             line = f"{case:12}{name:12}{figures}{shown:>10}  {found.get('reason', '')}"
             print(line.rstrip(), flush=True)
+            if "until_first_step" in found:
+                print(f"{'':12}  {found['until_first_step']:.1f} s until the first step is done")
             for who in WHO if "peer_losses" in found else ():
                 losses = " ".join(f"{loss:.5f}" for loss in found[f"{who}_losses"])
                 print(f"{'':12}  losses, {who}: {losses}", flush=True)
@@ -257,6 +281,7 @@ def _figure(value: float | None) -> str:
 
 CASES: dict[str, Callable[[str, Options], dict[str, dict[str, Any]]]] = {
     "others": others,
+    "rows": growing,
     "encode": encoding,
 }
 """Cases that are no plain training in turns."""

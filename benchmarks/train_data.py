@@ -86,6 +86,7 @@ DATA: dict[str, Callable[[Sequence[tuple[str, str]]], Rows]] = {
     "no_prefix": _answered,
     "full_150": _sorted_into_intents,
     "others": _sorted_into_intents,
+    "rows": _sorted_into_intents,
     "encode": _sorted_into_intents,
 }
 """Conversations of every case."""
