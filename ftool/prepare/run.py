@@ -48,6 +48,8 @@ if TYPE_CHECKING:
 
 BYTES_FOR_PROCESSES = 16 * 2**20
 """Raw data below this is done before other processes have started."""
+BYTES_FOR_MEMORY = 2**30
+"""Raw data above this needs the memory of this process for what is decided of all rows."""
 MEMORY_HINT = "what is done stays; one process takes least: --workers 1"
 LATER = {
     "data": {"name", "decontaminate", "max_rejected_ratio"},
@@ -233,7 +235,12 @@ def _gather(
         tell(shard)
 
     shards = gather(
-        units, work, Refining(recipe.data, token_counter(recipe)), workers=workers, on_shard=settle
+        units,
+        work,
+        Refining(recipe.data, token_counter(recipe)),
+        workers=workers,
+        on_shard=settle,
+        helps=task.bytes <= BYTES_FOR_MEMORY,
     )
     _check(recipe, task.inputs.sources, shards)
     return shards

@@ -114,6 +114,7 @@ def gather(
     *,
     workers: int,
     on_shard: Callable[[Shard], None],
+    helps: bool = True,
 ) -> list[Shard]:
     """Work on all units and return their shards in order; finished ones are not done again.
 
@@ -121,8 +122,9 @@ def gather(
         units: what there is to do.
         folder: where shards lie.
         refining: what is done with every row.
-        workers: processes, this one among them.
+        workers: processes that work.
         on_shard: told every finished shard.
+        helps: whether this process is one of them; the memory for it stays with it.
 
     Raises:
         RunError: a process was ended from outside.
@@ -143,7 +145,7 @@ def gather(
         for unit in unfinished():
             on_shard(Shard.open(work(unit)))
     else:
-        _on_processes(unfinished(), work, workers - 1, on_shard)
+        _on_processes(unfinished(), work, workers - helps, on_shard, helps=helps)
     return [Shard.open(path) for path in paths]
 
 
@@ -152,8 +154,10 @@ def _on_processes(
     work: Callable[[Unit], Path],
     others: int,
     on_shard: Callable[[Shard], None],
+    *,
+    helps: bool,
 ) -> None:
-    """Work on units here and in other processes; while those start, this one has begun."""
+    """Work on units in other processes, and here while those start and after."""
     pending: set[Future[Path]] = set()
 
     def settle(timeout: float | None) -> None:
@@ -166,6 +170,8 @@ def _on_processes(
     with ProcessPoolExecutor(others, get_context("spawn"), initializer=_begin) as pool:
         try:
             for unit in units:
+                while not helps and len(pending) == others * WAITING:
+                    settle(timeout=None)
                 if len(pending) < others * WAITING:
                     with _signals_held():
                         pending.add(pool.submit(work, unit))
@@ -176,7 +182,7 @@ def _on_processes(
                 settle(timeout=None)
         except BrokenProcessPool as error:
             raise RunError(
-                f"one of {others + 1} processes was ended, perhaps for want of memory",
+                f"one of {others + helps} processes was ended, perhaps for want of memory",
                 hint="run it again, what is done stays; one process takes least: --workers 1",
             ) from error
         except BaseException:

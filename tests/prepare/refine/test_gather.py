@@ -151,6 +151,17 @@ def test_finished_shards_are_told_and_not_done_again(sources: Path, worked: list
     assert again == shards and told == shards
 
 
+@pytest.mark.parametrize("helps", [True, False])
+def test_this_process_works_where_it_helps(monkeypatch: pytest.MonkeyPatch, helps: bool) -> None:
+    monkeypatch.setattr(gathering, "WAITING", 1)
+    monkeypatch.setattr(gathering.Shard, "open", lambda found: found)
+    processes: list[Any] = []
+    units: Iterator[Any] = iter(["__import__('os').getpid()"] * 8)
+    gathering._on_processes(units, eval, 1, processes.append, helps=helps)
+    assert len(processes) == 8
+    assert (os.getpid() in processes) == helps and len(set(processes)) == 1 + helps
+
+
 def test_one_and_several_processes_give_the_same_bytes(
     sources: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +187,7 @@ def test_the_size_of_units_decides_nothing(sources: Path, monkeypatch: pytest.Mo
 def test_a_process_that_is_ended_is_told() -> None:
     statuses: Iterator[Any] = iter([1, 1])
     with pytest.raises(RunError, match="one of 2 processes was ended") as caught:
-        gathering._on_processes(statuses, os._exit, 1, lambda _: None)  # type: ignore[arg-type]
+        gathering._on_processes(statuses, os._exit, 1, lambda _: None, helps=True)  # type: ignore[arg-type]
     assert "--workers 1" in caught.value.hint
 
 
