@@ -133,11 +133,16 @@ def groups_by(examples: Sequence[Example], group: str) -> list[str]:
         group: a kept column, or SPLIT_GROUP.
 
     Raises:
-        RecipeError: no example has the column.
+        RecipeError: no example has the column, or all are of one group, which cannot be drawn again.
     """
     if group != SPLIT_GROUP:
         values: Sequence[str | None] = column_values(examples, group)
         values = [None if value == MISSING else value for value in values]
+        if None not in values and len(values) > 1 == len(set(values)):
+            raise RecipeError(
+                f"--group {group}: all examples have the same value, so intervals have no width",
+                hint="leave it out, or score rows of several groups",
+            )
     else:
         values = [example.group for example in examples]
     pairs = zip(examples, values, strict=True)

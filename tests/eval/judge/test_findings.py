@@ -108,6 +108,12 @@ def test_rows_that_the_data_keep_together_are_groups_by_themselves() -> None:
     assert questions_of(Eval(), NO_COLUMNS, EXAMPLES, NAMES).groups is None
 
 
+def test_one_group_alone_is_refused() -> None:
+    alike = [replace(row, extra={"chat": "7"}) for row in EXAMPLES]
+    with pytest.raises(RecipeError, match="--group chat: all examples have the same value"):
+        questions_of(Eval(), Columns(group="chat"), alike, NAMES)
+
+
 def test_what_is_not_there_is_refused_before_anything_is_scored() -> None:
     with pytest.raises(RecipeError, match=r"eval\.out_of_scope: `A` is not a label"):
         questions_of(Eval(out_of_scope="A"), NO_COLUMNS, EXAMPLES, NAMES)
