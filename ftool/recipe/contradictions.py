@@ -1,12 +1,12 @@
-"""Settings of the data that cannot hold together, or that nothing would read."""
+"""Settings of the data that cannot hold together, or that nothing would read.
 
-from typing import TYPE_CHECKING
+The blocks that are looked at are declared in schema.py, which knows this module.
+"""
 
-if TYPE_CHECKING:
-    from ftool.recipe.schema import Columns, Data
+from typing import Any
 
 
-def apart(columns: "Columns") -> "Columns":
+def apart(columns: Any) -> Any:
     """Refuse columns that play one part twice.
 
     Raises:
@@ -36,7 +36,7 @@ def distinct(label_names: list[str]) -> list[str]:
     return label_names
 
 
-def all_read(data: "Data") -> "Data":
+def all_read(data: Any) -> Any:
     """Refuse what is for another kind of data.
 
     Raises:
