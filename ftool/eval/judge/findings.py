@@ -133,7 +133,7 @@ def groups_by(examples: Sequence[Example], group: str) -> list[str]:
         group: a kept column, or SPLIT_GROUP.
 
     Raises:
-        RecipeError: no example has the column, or all are of one group, which cannot be drawn again.
+        RecipeError: no example has the column, or all are of one group.
     """
     if group != SPLIT_GROUP:
         values: Sequence[str | None] = column_values(examples, group)
