@@ -103,6 +103,7 @@ model/              the only folder that imports transformers and peft
     prefix.py         what examples begin with in common: micro-batches, the tree of a row
     forward.py        one forward pass and its token losses
     loss.py           losses of many tokens without all their logits at once
+    lower.py          what frozen blocks make of every token, kept
     token_scores.py   losses of learned tokens, and which the model put first
     branches.py       attention over prompts that continue one beginning, and what continues them
     memory.py         will it fit: the peak memory of a training, and what there is
@@ -127,6 +128,7 @@ train/              PreparedDataset -> TrainingRun
   space.py            will the disk hold it: checkpoints and model
   loop.py             the loop: a generator of TrainingSteps
   loss.py             normalization over the global batch
+  lower.py            what frozen blocks make of all tokens: kept or not
   optimizer.py        parameter groups, AdamW, schedules
   checkpoint.py       save, seal, verify, resume, keep the best
   stop.py             SIGTERM and SIGINT while the loop runs

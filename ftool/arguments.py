@@ -111,6 +111,18 @@ def refuse_unread(overrides: list[str], *, with_file: bool) -> None:
         )
 
 
+def asked_by_flags(*, confidence: bool, base_full: bool) -> list[str]:
+    """Return the settings that flags of `ftool eval` stand for."""
+    asked = {"eval.confidence=true": confidence, "eval.base_examples=null": base_full}
+    return [setting for setting, is_asked in asked.items() if is_asked]
+
+
+def refuse_no_base(settings: "Recipe | None", *, base_full: bool) -> None:
+    """Refuse to score the whole of a base that the recipe leaves out."""
+    if base_full and settings is not None and not settings.eval.base:
+        raise RecipeError("--base-full: eval.base is false, so no base model is scored")
+
+
 def prepare_file(
     file: Path,
     split: str,

@@ -17,12 +17,14 @@ from ftool.arguments import (
     SliceOption,
     SplitOption,
     again,
+    asked_by_flags,
     find_gates,
     find_run,
     find_subject,
     only_overrides,
     prepare_file,
     read_recipe,
+    refuse_no_base,
     refuse_unread,
     split_words,
 )
@@ -259,12 +261,10 @@ def evaluate(  # noqa: PLR0913 - an argument for every option
 
     name, overrides = split_words(words, "model can be scored")
     refuse_unread(overrides, with_file=data is not None)
-    asked = {"eval.confidence=true": confidence, "eval.base_examples=null": base_full}
-    scored_by = [*overrides, *(setting for setting, is_asked in asked.items() if is_asked)]
+    scored_by = [*overrides, *asked_by_flags(confidence=confidence, base_full=base_full)]
     with Screen() as screen:
         subject, settings = find_subject(name, recipe, scored_by, screen, needs_recipe=data is None)
-        if base_full and settings is not None and not settings.eval.base:
-            raise RecipeError("--base-full: eval.base is false, so no base model is scored")
+        refuse_no_base(settings, base_full=base_full)
         gates = find_gates(fail_under, no_worse_than, margin, junit, screen)
         if data is not None and not (data / "manifest.json").is_file():
             settings, data = prepare_file(data, split, subject, settings, screen)

@@ -248,6 +248,8 @@ class Lora(Block):
     """`dora` learns the norms of the weights besides (arXiv 2402.09353); slower."""
     layers: Annotated[str, Field(pattern=BLOCKS_PATTERN)] | None = None
     """Transformer blocks with adapters, counted from 0, such as `15-29`; quicker but inexact."""
+    keep_lower: Literal["auto", "off"] = "auto"
+    """Keep what blocks below `layers` make of all tokens for later epochs, where it fits."""
 
 
 class Full(Block):

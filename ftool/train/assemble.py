@@ -22,6 +22,7 @@ from ftool.recipe.schema import Lora, Recipe
 from ftool.train.attempt import smaller
 from ftool.train.checkpoint import first_not_finite
 from ftool.train.layout import Layout, lay_out
+from ftool.train.lower import decide_lower
 from ftool.train.optimizer import make_optimizer
 from ftool.train.plan import Plan, fit_into_memory, longest_allowed, make_plan
 from ftool.train.validate import Validator
@@ -95,6 +96,7 @@ def assemble(recipe: Recipe, dataset: PreparedDataset, *, on_note: OnNote) -> As
     )
     plan, layout = _share_where_it_pays(recipe, plan, examples)
     plan, layout, memory = _fitted(recipe, plan, layout, examples, model, device)
+    plan = decide_lower(plan, recipe, memory, model, examples, tried=layout.largest)
     for sentence in _decisions(recipe, plan, layout, memory):
         on_note(sentence)
     return Assembled(
@@ -231,4 +233,7 @@ def _decisions(recipe: Recipe, plan: Plan, layout: Layout, memory: Memory | None
     how = "on" if is_on else "off"
     why = plan.reasons["activation_checkpointing"]
     told.append(f"memory: {about}activation checkpointing {how} ({why})")
+    if "keeps_lower" in plan.reasons:
+        kept = "kept" if plan.keeps_lower else "not kept"
+        told.append(f"what frozen blocks make of tokens is {kept}: {plan.reasons['keeps_lower']}")
     return [*told, *([plan.reasons["memory"]] if "memory" in plan.reasons else [])]

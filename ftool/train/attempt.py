@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ftool.example import EncodedExample
+from ftool.model.compute.lower import LowerStates
 from ftool.train.layout import run_tokens
 from ftool.train.plan import HALVED, Plan
 from ftool.train.team import is_lost
@@ -48,6 +49,7 @@ class Start:
     steps_done: int = 0
     before_step: BeforeStep = ignore_attempt
     on_plan: OnPlan = ignore_plan
+    lower: LowerStates | None = None  # what frozen blocks make of the examples
 
 
 ANEW = Start()

@@ -1,7 +1,7 @@
 """What a training will take, found out by a few of its steps; nothing is written."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,8 @@ from typing import Any
 from ftool import launcher
 from ftool.artifacts import OnNote, OnProgress, ignore_note, ignore_progress
 from ftool.errors import RecipeError
+from ftool.example import EncodedExample
+from ftool.model.compute.lower import count_contexts
 from ftool.recipe.schema import Recipe
 from ftool.shortage import free_gib, shortages_told
 from ftool.train.assemble import (
@@ -21,6 +23,7 @@ from ftool.train.assemble import (
 from ftool.train.attempt import Start
 from ftool.train.layout import run_tokens
 from ftool.train.loop import peak_memory_gib, training_steps
+from ftool.train.lower import kept_lower
 from ftool.train.order import divided, global_batch
 from ftool.train.plan import HALVED, MEMORY_HINT
 from ftool.train.space import room_of
@@ -102,6 +105,10 @@ def _tried(parts: Assembled, folder: Path, on_note: OnNote, on_progress: OnProgr
     largest = list(parts.layout.largest)
     once = replace(parts.plan, steps_per_epoch=1, total_steps=1)
     first = replace(parts.plan, total_steps=tries)
+    started = time.perf_counter()
+    tried = [*largest, *_first(parts, tries)]
+    lower = kept_lower(parts.plan, parts.recipe, parts.model, tried)
+    keeping = _whole(time.perf_counter() - started, parts, tried) if lower else 0.0
     seconds = []
     on_progress("try steps", 0, 1 + tries)
     for examples, plan in ((largest, once), (parts.examples, first)):
@@ -112,7 +119,7 @@ def _tried(parts: Assembled, folder: Path, on_note: OnNote, on_progress: OnProgr
             accelerator=accelerator,
             plan=plan,
             recipe=parts.recipe,
-            start=Start(on_plan=lambda plan: on_note(plan.reasons[HALVED])),
+            start=Start(on_plan=lambda plan: on_note(plan.reasons[HALVED]), lower=lower),
         )
         started = time.perf_counter()
         for _ in steps:
@@ -121,7 +128,20 @@ def _tried(parts: Assembled, folder: Path, on_note: OnNote, on_progress: OnProgr
             started = time.perf_counter()
     # The largest micro-batch comes first, so that it is not the timed ones that warm up.
     peak_gib = peak_memory_gib(accelerator.device)
-    return _result(parts, sum(seconds[1:]), tries, peak_gib, free_gib(folder / "runs"))
+    found = _result(parts, sum(seconds[1:]), tries, peak_gib, free_gib(folder / "runs"))
+    return replace(found, seconds=found.seconds + keeping)
+
+
+def _first(parts: Assembled, steps: int) -> list[EncodedExample]:
+    """Return the examples of the first steps."""
+    count, size = len(parts.examples), parts.recipe.train.global_batch_size
+    batches = (global_batch(count, size, seed=parts.recipe.seed, step=s) for s in range(steps))
+    return [parts.examples[index] for batch in batches for index in batch]
+
+
+def _whole(seconds: float, parts: Assembled, tried: Sequence[EncodedExample]) -> float:
+    """Return what takes some examples so long for all of them."""
+    return seconds * count_contexts(parts.examples) / count_contexts(tried)
 
 
 def _result(

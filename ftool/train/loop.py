@@ -15,6 +15,7 @@ from ftool.errors import DeviceError, DivergedError
 from ftool.example import EncodedExample
 from ftool.model.compute.batch import micro_batch
 from ftool.model.compute.forward import token_losses
+from ftool.model.compute.lower import LowerStates
 from ftool.recipe.schema import Recipe
 from ftool.shortage import is_out_of_memory
 from ftool.train.attempt import ANEW, Start, halved
@@ -62,7 +63,7 @@ def training_steps(
             start.before_step(step + 1, max(map(len, micro)))
             torch.manual_seed(_dropout_seed(seed, step, accelerator))
             try:
-                loss = _accumulate(model, micro, learned, plan=plan, accelerator=accelerator)
+                loss = _accumulate(model, micro, learned, plan, accelerator, start.lower)
                 break
             except (MemoryError, RuntimeError) as error:
                 plan = _smaller(plan, micro, error, step, recipe=recipe, accelerator=accelerator)
@@ -135,9 +136,9 @@ def _accumulate(
     model: Any,
     micro: Sequence[Sequence[EncodedExample]],
     learned_tokens: float,
-    *,
     plan: Plan,
     accelerator: Any,
+    lower: LowerStates | None,
 ) -> float:
     """Add up the gradients of all processes; return the loss per learned token of them all.
 
@@ -148,6 +149,8 @@ def _accumulate(
         is_last = number == len(micro)
         with nullcontext() if is_last else accelerator.no_sync(model):
             batch = micro_batch(part, shared=plan.shared_prefix).to(accelerator.device)
+            if lower is not None:
+                batch = lower.given_to(batch, part)
             loss = normalized_loss(
                 token_losses(model, batch),
                 learned_tokens=learned_tokens,

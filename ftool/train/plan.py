@@ -35,6 +35,7 @@ class Plan:
     checkpoint_every: int
     reasons: Mapping[str, str]
     activation_checkpointing: bool = False
+    keeps_lower: bool = False
     memory: Mapping[str, float | None] | None = None
 
     def as_dict(self) -> dict[str, Any]:

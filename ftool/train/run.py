@@ -68,6 +68,7 @@ from ftool.train.folder import (
     tell_changes,
 )
 from ftool.train.loop import training_steps
+from ftool.train.lower import kept_lower
 from ftool.train.manifest import run_manifest
 from ftool.train.plan import HALVED, MEMORY_HINT, Plan
 from ftool.train.space import refuse_little_room, room_of
@@ -272,6 +273,9 @@ def _run(
     room = room_of(parts.model, parts.loaded.tokenizer, parts.plan, recipe.train)
     team.by_main(lambda: refuse_little_room(folder, room, recipe.train))
 
+    tell = watchers.on_progress
+    lower = kept_lower(parts.plan, recipe, parts.model, parts.examples, on_progress=tell)
+
     def settle(plan: Plan) -> None:
         watchers.on_note(plan.reasons[HALVED])
         write_json(folder / PLAN, plan.as_dict())
@@ -290,7 +294,7 @@ def _run(
             accelerator=accelerator,
             plan=parts.plan,
             recipe=recipe,
-            start=Start(progress.step, before_step, settle),
+            start=Start(progress.step, before_step, settle, lower),
         )
         origin = {
             "identity": identity,

@@ -96,7 +96,7 @@ def test_full_fine_tuning_opens_by_plain_transformers(project):
     assert all(changed)
 
 
-@pytest.mark.parametrize("method", ["lora", "full"])
+@pytest.mark.parametrize("method", ["lora", "full", "lora, layers: 1-1"])
 @pytest.mark.parametrize("kill_at", [3, 7])
 def test_resumed_is_bit_equal_to_uninterrupted(project, method, kill_at):
     settings = [
@@ -104,7 +104,7 @@ def test_resumed_is_bit_equal_to_uninterrupted(project, method, kill_at):
         "train.checkpoint={every: 2 steps}",
         "train.validate={every: 3 steps}",
     ]
-    if method == "lora":
+    if method != "full":
         settings.append("train.method.dropout=0.3")
     recipe = recipe_of(project, *settings)
     whole = train(recipe, run="whole")

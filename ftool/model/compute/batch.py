@@ -1,13 +1,21 @@
 """EncodedExamples -> tensors: padded or in one row, and the positions that are learned."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
 from ftool.example import NOT_LEARNED, EncodedExample
 from ftool.model.compute.attention import Row
 from ftool.model.compute.prefix import make_tree
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What the first blocks make of a row, which are not run again then."""
+
+    blocks: int
+    hidden: torch.Tensor  # [1, length, width]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,15 +30,16 @@ class Batch:
     predicts: torch.Tensor  # [batch, length] bool: the next token here is learned
     targets: torch.Tensor  # [learned] the tokens that these positions must predict
     row: Row | None = None  # how the tokens of one row belong together
+    given: Given | None = None  # on the device already
 
     def to(self, device: torch.device) -> "Batch":
         """Return the batch on another device."""
-        return Batch(
-            self.input_ids.to(device),
-            self.position_ids.to(device),
-            self.predicts.to(device),
-            self.targets.to(device),
-            self.row,
+        return replace(
+            self,
+            input_ids=self.input_ids.to(device),
+            position_ids=self.position_ids.to(device),
+            predicts=self.predicts.to(device),
+            targets=self.targets.to(device),
         )
 
 

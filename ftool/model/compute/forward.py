@@ -1,7 +1,8 @@
 """One forward pass: shared prefix, logits only where a token is learned, token losses."""
 
 import inspect
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -36,18 +37,54 @@ def token_losses(model: Any, batch: Batch) -> torch.Tensor:
         return cross_entropy(every[batch.predicts], batch.targets)
 
     def run() -> torch.Tensor:  # [learned, vocabulary]
-        return model(  # type: ignore[no-any-return]
-            input_ids=batch.input_ids,
-            position_ids=batch.position_ids,
-            logits_to_keep=batch.predicts,
-            use_cache=False,
-            **_row_of(model, batch),
-        ).logits
+        with _passed_over(model, batch) as inputs:
+            return model(  # type: ignore[no-any-return]
+                **inputs,
+                position_ids=batch.position_ids,
+                logits_to_keep=batch.predicts,
+                use_cache=False,
+                **_row_of(model, batch),
+            ).logits
 
     chunked = None
     if len(batch.targets) > PLAIN_TOKENS:
         chunked = losses_of_head(unwrapped(model), batch.targets, run)
     return cross_entropy(run(), batch.targets) if chunked is None else chunked
+
+
+@contextmanager
+def _passed_over(model: Any, batch: Batch) -> Iterator[dict[str, torch.Tensor]]:
+    """Yield what the model reads; blocks whose work is given pass it on meanwhile."""
+    if batch.given is None:
+        yield {"input_ids": batch.input_ids}
+        return
+    blocks = blocks_of(unwrapped(model))
+    frozen = list(blocks[: batch.given.blocks])
+    for place in range(len(frozen)):
+        blocks[place] = _PassingOn()
+    try:
+        yield {"inputs_embeds": batch.given.hidden}
+    finally:
+        for place, block in enumerate(frozen):
+            blocks[place] = block
+
+
+class _PassingOn(torch.nn.Module):
+    def forward(self, hidden_states: torch.Tensor, *_: Any, **__: Any) -> torch.Tensor:
+        return hidden_states
+
+
+def blocks_of(model: Any) -> torch.nn.ModuleList:
+    """Return the transformer blocks of a model, in order.
+
+    Raises:
+        ValueError: it has no list of that many blocks.
+    """
+    count = model.config.get_text_config().num_hidden_layers
+    for module in model.get_decoder().modules():
+        if isinstance(module, torch.nn.ModuleList) and len(module) == count:
+            return module
+    raise ValueError(f"{type(model).__name__} has no list of its {count} blocks")
 
 
 def _row_of(model: Any, batch: Batch) -> dict[str, Any]:
