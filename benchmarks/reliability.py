@@ -56,7 +56,7 @@ from reliability.harness import (
 )
 from reliability.stock_trainer import stock_task, stock_weights
 
-from ftool.cli import QUIET
+from ftool.quiet import QUIET
 
 VERSIONS = {"torch": torch.__version__, "transformers": transformers.__version__}
 OFTEN = "train.checkpoint={every: 5 steps}"
