@@ -96,7 +96,7 @@ def assemble(recipe: Recipe, dataset: PreparedDataset, *, on_note: OnNote) -> As
     )
     plan, layout = _share_where_it_pays(recipe, plan, examples)
     plan, layout, memory = _fitted(recipe, plan, layout, examples, model, device)
-    plan = decide_lower(plan, recipe, memory, model, examples, tried=layout.largest)
+    plan, memory = decide_lower(plan, recipe, memory, model, examples, tried=layout.largest)
     for sentence in _decisions(recipe, plan, layout, memory):
         on_note(sentence)
     return Assembled(

@@ -10,7 +10,7 @@ from ftool import launcher
 from ftool.artifacts import OnProgress, ignore_progress
 from ftool.example import EncodedExample
 from ftool.model.compute.lower import LowerStates, can_keep, count_contexts, keep_lower_states
-from ftool.model.compute.memory import ERROR_RATIO, Memory
+from ftool.model.compute.memory import Memory
 from ftool.recipe.schema import Lora, Recipe
 from ftool.train.plan import Plan
 
@@ -30,7 +30,7 @@ def decide_lower(
     examples: Sequence[EncodedExample],
     *,
     tried: Sequence[EncodedExample],
-) -> Plan:
+) -> tuple[Plan, Memory | None]:
     """Decide whether the work of the frozen blocks is done once and kept.
 
     Args:
@@ -40,22 +40,27 @@ def decide_lower(
         model: with its adapters.
         examples: of the train split.
         tried: some of them, on which it has to give the same losses.
+
+    Returns:
+        The plan, and the memory with what is kept.
     """
     blocks, method = frozen_blocks(recipe), recipe.train.method
     if not blocks or not isinstance(method, Lora):
-        return plan
-    why_not = _why_not(plan, recipe, is_off=method.keep_lower == "off")
-    if not why_not:
-        gib = _bytes(model, examples) / 2**30
-        if not _fits(gib, plan, memory):
-            why_not = f"{gib:.1f} GiB may not fit into the memory"
-        elif not can_keep(model, blocks, tried):
-            why_not = "this architecture gives other losses with it"
-    why = why_not or f"blocks 0-{blocks - 1} run once over all tokens, {gib:.1f} GiB"
-    return replace(plan, keeps_lower=not why_not, reasons={**plan.reasons, "keeps_lower": why})
+        return plan, memory
+    kept = _bytes(model, examples)
+    gib = f"{kept / 2**30:.1f} GiB"
+    with_kept = None if memory is None else replace(memory, baseline=memory.baseline + kept)
+    why_not = _why_not(plan, recipe, with_kept, is_off=method.keep_lower == "off")
+    if not why_not and not can_keep(model, blocks, tried):
+        why_not = "this architecture gives other losses with it"
+    why = why_not or f"blocks 0-{blocks - 1} run once over all tokens, {gib}"
+    plan = replace(plan, keeps_lower=not why_not, reasons={**plan.reasons, "keeps_lower": why})
+    if why_not or with_kept is None:
+        return plan, memory
+    return replace(plan, memory=with_kept.as_dict()), with_kept
 
 
-def _why_not(plan: Plan, recipe: Recipe, *, is_off: bool) -> str:
+def _why_not(plan: Plan, recipe: Recipe, memory: Memory | None, *, is_off: bool) -> str:
     if is_off:
         return "the recipe says so"
     if plan.total_steps <= plan.steps_per_epoch:
@@ -64,19 +69,14 @@ def _why_not(plan: Plan, recipe: Recipe, *, is_off: bool) -> str:
         return "it needs micro-batches that are rows"
     if recipe.train.compile or launcher.place()[1] > 1:
         return "it works in one process and without compilation"
+    if memory is not None and not memory.fits(checkpointing=plan.activation_checkpointing):
+        return "with it, memory may not be enough"
     return ""
 
 
 def _bytes(model: Any, examples: Sequence[EncodedExample]) -> int:
     width: int = model.config.get_text_config().hidden_size
     return count_contexts(examples) * width * torch.finfo(model.dtype).bits // 8
-
-
-def _fits(gib: float, plan: Plan, memory: Memory | None) -> bool:
-    if memory is None or memory.available is None:
-        return True
-    need = memory.peak(checkpointing=plan.activation_checkpointing) * (1 + ERROR_RATIO)
-    return need + gib * 2**30 <= memory.available
 
 
 def kept_lower(

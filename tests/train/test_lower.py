@@ -78,7 +78,15 @@ def test_it_is_not_kept_where_memory_is_short(project, monkeypatch):
     monkeypatch.setattr("ftool.train.assemble.estimate_memory", lambda *_, **__: short)
     dry_run(recipe_of(project, UPPER), on_note=notes.append)
     (sentence,) = told_of(notes)
-    assert sentence.endswith("is not kept: 0.0 GiB may not fit into the memory")
+    assert sentence.endswith("is not kept: with it, memory may not be enough")
+
+
+def test_what_is_kept_counts_for_the_memory(project, monkeypatch):
+    monkeypatch.setattr("ftool.train.assemble.estimate_memory", lambda *_, **__: ROOMY)
+    whole = dry_run(recipe_of(project)).plan["memory"]["baseline"]
+    kept = dry_run(recipe_of(project, UPPER)).plan["memory"]["baseline"] - whole
+    width = 32 * 4  # bytes of a state
+    assert kept > 100 * width and kept % width == 0
 
 
 def test_a_dry_run_counts_the_pass_over_the_frozen_blocks(project):
