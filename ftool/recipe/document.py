@@ -125,7 +125,7 @@ def _plain(node: Node, path: KeyPath, document: Document) -> Any:
     assert isinstance(node, ScalarNode)
     if is_secret(node.value):
         _refuse(document, node.start_mark, NO_SECRETS)
-    return _scalar(node, document)
+    return _scalar(node, path, document)
 
 
 def _plain_mapping(node: MappingNode, path: KeyPath, document: Document) -> dict[str, Any]:
@@ -145,10 +145,10 @@ def _plain_mapping(node: MappingNode, path: KeyPath, document: Document) -> dict
     return values
 
 
-def _scalar(node: ScalarNode, document: Document) -> Any:
+def _scalar(node: ScalarNode, path: KeyPath, document: Document) -> Any:
     read = _SCALARS.get(str(node.tag))
     if read is None:
-        return _text(node, document)
+        return _text(node, path, document)
     try:
         if len(node.value) > LONGEST_NUMBER:
             raise ValueError
@@ -158,13 +158,14 @@ def _scalar(node: ScalarNode, document: Document) -> Any:
         return None
 
 
-def _text(node: ScalarNode, document: Document) -> str:
+def _text(node: ScalarNode, path: KeyPath, document: Document) -> str:
     """Return a text in which the two halves that JSON escapes a rare character by are one."""
     text = str(node.value)
     try:
         return text.encode("utf-16", "surrogatepass").decode("utf-16")
     except UnicodeDecodeError:
-        _refuse(document, node.start_mark, "half of a character pair stands alone")
+        what = f"{dotted(path)}: half of a character pair stands alone"
+        _refuse(document, node.start_mark, what)
         return ""
 
 

@@ -247,9 +247,8 @@ class Lora(Block):
     variant: Literal["lora", "dora"] = "lora"
     """`dora` learns the norms of the weights besides (arXiv 2402.09353); slower."""
     layers: Annotated[str, Field(pattern=BLOCKS_PATTERN)] | None = None
-    """Transformer blocks with adapters, counted from 0, such as `15-29`; quicker but inexact."""
-    keep_lower: Literal["auto", "off"] = "auto"
-    """Keep what blocks below `layers` make of all tokens for later epochs, where it fits."""
+    """Transformer blocks with adapters, counted from 0, such as `15-29`; quicker but inexact.
+    What lower blocks make of all tokens is kept for later epochs, unless `shared_prefix: off`."""
 
 
 class Full(Block):

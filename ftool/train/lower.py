@@ -44,13 +44,13 @@ def decide_lower(
     Returns:
         The plan, and the memory with what is kept.
     """
-    blocks, method = frozen_blocks(recipe), recipe.train.method
-    if not blocks or not isinstance(method, Lora):
+    blocks = frozen_blocks(recipe)
+    if not blocks:
         return plan, memory
     kept = _bytes(model, examples)
     gib = f"{kept / 2**30:.1f} GiB"
     with_kept = None if memory is None else replace(memory, baseline=memory.baseline + kept)
-    why_not = _why_not(plan, recipe, with_kept, is_off=method.keep_lower == "off")
+    why_not = _why_not(plan, recipe, with_kept)
     if not why_not and not can_keep(model, blocks, tried):
         why_not = "this architecture gives other losses with it"
     why = why_not or f"blocks 0-{blocks - 1} run once over all tokens, {gib}"
@@ -60,9 +60,7 @@ def decide_lower(
     return replace(plan, memory=with_kept.as_dict()), with_kept
 
 
-def _why_not(plan: Plan, recipe: Recipe, memory: Memory | None, *, is_off: bool) -> str:
-    if is_off:
-        return "the recipe says so"
+def _why_not(plan: Plan, recipe: Recipe, memory: Memory | None) -> str:
     if plan.total_steps <= plan.steps_per_epoch:
         return "in one pass nothing is read twice"
     if not plan.shared_prefix:

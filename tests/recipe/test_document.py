@@ -137,4 +137,4 @@ def test_dotted_paths() -> None:
 def test_a_character_that_json_escapes_by_halves_is_whole() -> None:
     assert read_document('{"system": "\\ud83d\\ude00!"}').values == {"system": "\N{GRINNING FACE}!"}
     document = read_document('name: x\nsystem: "\\ud83d"')
-    assert document.problems == [(2, "half of a character pair stands alone")]
+    assert document.problems == [(2, "system: half of a character pair stands alone")]

@@ -46,13 +46,13 @@ def test_kept_or_not_a_training_learns_the_same(project):
         on_note=notes.append,
         on_progress=lambda stage, done, total: stages.append((stage, done, total)),
     )
-    off = train(recipe_of(project, UPPER, "train.method.keep_lower=off"), run="off")
+    off = train(recipe_of(project, UPPER, "train.shared_prefix=off"), run="off")
     (sentence,) = told_of(notes)
     assert sentence.startswith("what frozen blocks make of tokens is kept: blocks 0-0 run once")
     assert ("running the frozen blocks", 36, 36) in stages
     plans = [json.loads((run.path / "plan.json").read_text()) for run in (kept, off)]
     assert [plan["keeps_lower"] for plan in plans] == [True, False]
-    assert plans[1]["reasons"]["keeps_lower"] == "the recipe says so"
+    assert plans[1]["reasons"]["keeps_lower"] == "it needs micro-batches that are rows"
     losses = [[step["loss"] for step in run.steps_log()] for run in (kept, off)]
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 

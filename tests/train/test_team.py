@@ -221,10 +221,10 @@ def poison(step):
 
     accumulate, steps = loop._accumulate, []
 
-    def poisoned(model, micro, learned_tokens, **named):
+    def poisoned(model, micro, learned_tokens, *rest):
         steps.append(learned_tokens)
         learned = float("nan") if len(steps) == step else learned_tokens
-        return accumulate(model, micro, learned, **named)
+        return accumulate(model, micro, learned, *rest)
 
     loop._accumulate = poisoned
 
