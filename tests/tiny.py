@@ -148,3 +148,8 @@ def make_project(folder: Path, *, extra: str = "", count: int = 60) -> Recipe:
     recipe = load_recipe(write_recipe(folder, base=base, extra=extra))
     prepare(recipe, output=folder / "data")
     return recipe
+
+
+def recipe_of(project: Path, *overrides: str) -> Recipe:
+    """Return the recipe of a project with some settings replaced."""
+    return load_recipe(project / "recipe.yaml", overrides)

@@ -1,7 +1,7 @@
 """What a training will take, found out by a few of its steps; nothing is written."""
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +106,8 @@ def _tried(parts: Assembled, folder: Path, on_note: OnNote, on_progress: OnProgr
     once = replace(parts.plan, steps_per_epoch=1, total_steps=1)
     first = replace(parts.plan, total_steps=tries)
     started = time.perf_counter()
-    tried = [*largest, *_first(parts, tries)]
+    of_steps = (parts.examples[index] for batch in _first(parts, tries) for index in batch)
+    tried = [*largest, *of_steps]
     lower = kept_lower(parts.plan, parts.recipe, parts.model, tried)
     keeping = _whole(time.perf_counter() - started, parts, tried) if lower else 0.0
     seconds = []
@@ -132,11 +133,10 @@ def _tried(parts: Assembled, folder: Path, on_note: OnNote, on_progress: OnProgr
     return replace(found, seconds=found.seconds + keeping)
 
 
-def _first(parts: Assembled, steps: int) -> list[EncodedExample]:
-    """Return the examples of the first steps."""
+def _first(parts: Assembled, steps: int) -> Iterator[list[int]]:
+    """Yield the global batches of the first steps."""
     count, size = len(parts.examples), parts.recipe.train.global_batch_size
-    batches = (global_batch(count, size, seed=parts.recipe.seed, step=s) for s in range(steps))
-    return [parts.examples[index] for batch in batches for index in batch]
+    return (global_batch(count, size, seed=parts.recipe.seed, step=s) for s in range(steps))
 
 
 def _whole(seconds: float, parts: Assembled, tried: Sequence[EncodedExample]) -> float:
@@ -185,13 +185,8 @@ def _result(
 
 def _tokens(parts: Assembled, steps: int) -> int:
     """Return the tokens that the first steps run; some hold more than others."""
-    recipe, examples = parts.recipe, parts.examples
-    size = recipe.train.global_batch_size
-    batches = (
-        global_batch(len(examples), size, seed=recipe.seed, step=step) for step in range(steps)
-    )
     return sum(
         run_tokens(part, shared=parts.plan.shared_prefix)[0]
-        for batch in batches
-        for part in divided(batch, examples, parts.plan)
+        for batch in _first(parts, steps)
+        for part in divided(batch, parts.examples, parts.plan)
     )

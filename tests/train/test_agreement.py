@@ -1,24 +1,12 @@
 import json
 
 import pytest
-from tiny import make_project, tiny_model, tiny_tokenizer
+from tiny import recipe_of, tiny_model, tiny_tokenizer
 
 from ftool.artifacts import TrainingRun
 from ftool.errors import RunError
-from ftool.recipe.file import load_recipe
 from ftool.train import agreement
 from ftool.train.run import train
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    make_project(tmp_path)
-    return tmp_path
-
-
-def recipe_of(project, *overrides):
-    return load_recipe(project / "recipe.yaml", overrides)
 
 
 @pytest.mark.parametrize("method", ["lora", "full"])

@@ -1,20 +1,12 @@
 import json
 
 import pytest
-from tiny import make_project
 
 from ftool.recipe.file import load_recipe
 from ftool.train.dry_run import dry_run
 from ftool.train.run import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*unauthenticated:UserWarning")
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    make_project(tmp_path)
-    return tmp_path
 
 
 def files(folder):

@@ -3,10 +3,9 @@ import json
 
 import pytest
 import torch
-from tiny import make_project
+from tiny import recipe_of
 
 from ftool.model.compute.memory import Memory
-from ftool.recipe.file import load_recipe
 from ftool.train.dry_run import dry_run
 from ftool.train.lower import frozen_blocks
 from ftool.train.run import train
@@ -14,17 +13,6 @@ from ftool.train.run import train
 pytestmark = pytest.mark.filterwarnings("ignore:.*unauthenticated:UserWarning")
 UPPER = "train.method={kind: lora, r: 4, layers: 1-1}"
 ROOMY = Memory(1, 1, 1, 1, 1, 1, 1, 1.0, available=None)
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    make_project(tmp_path)
-    return tmp_path
-
-
-def recipe_of(project, *overrides):
-    return load_recipe(project / "recipe.yaml", overrides)
 
 
 def told_of(notes):

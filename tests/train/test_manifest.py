@@ -1,6 +1,3 @@
-import pytest
-from tiny import make_project
-
 from ftool.artifacts import PreparedDataset, fingerprint
 from ftool.recipe.file import load_recipe
 from ftool.seal import sealed_files
@@ -8,13 +5,6 @@ from ftool.train.run import train
 
 BESIDE = {"fingerprint", "saved_scores", "seconds"}
 """What is no part of what the fingerprint is made of."""
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    make_project(tmp_path)
-    return tmp_path
 
 
 def manifest_of(project, *words):

@@ -6,13 +6,12 @@ import pytest
 import torch
 from peft import PeftModel
 from safetensors.torch import load_file
-from tiny import make_project, save_tiny_base, tiny_tokenizer
+from tiny import recipe_of, save_tiny_base, tiny_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaModel
 
 from ftool.artifacts import TrainingRun
 from ftool.errors import DataError, RecipeError, RunError
 from ftool.model.answers.rank import rank_labels
-from ftool.recipe.file import load_recipe
 from ftool.train.run import train
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*unauthenticated:UserWarning")
@@ -20,17 +19,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*unauthenticated:UserWarning")
 
 class Killed(Exception):
     pass
-
-
-@pytest.fixture
-def project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    make_project(tmp_path)
-    return tmp_path
-
-
-def recipe_of(project, *overrides):
-    return load_recipe(project / "recipe.yaml", overrides)
 
 
 def weights(run):

@@ -121,22 +121,31 @@ def enable_rows(model: Any, examples: Sequence[EncodedExample]) -> bool:
         return before == IMPLEMENTATION
     longest = sorted(examples, key=lambda example: len(example.input_ids))[-2:]
     tried = [longest[-1], *reversed(longest)]  # one twice, so that something is shared
-    training = model.training
-    model.eval()
-    plain = torch.cat([token_losses(model, make_batch([e]).to(model.device)) for e in tried])
     tolerance = TOLERANCE[model.dtype]
-    try:
-        use_rows(inner)
-        found = token_losses(model, make_row(tried).to(model.device))
-        is_equal = torch.allclose(found, plain, rtol=tolerance, atol=tolerance)
-    except (RuntimeError, ValueError, TypeError) as error:
-        if is_out_of_memory(error):
-            raise
-        is_equal = False
-    model.train(training)
+    with in_mode(model, training=False):
+        plain = torch.cat([token_losses(model, make_batch([e]).to(model.device)) for e in tried])
+        try:
+            use_rows(inner)
+            found = token_losses(model, make_row(tried).to(model.device))
+            is_equal = torch.allclose(found, plain, rtol=tolerance, atol=tolerance)
+        except (RuntimeError, ValueError, TypeError) as error:
+            if is_out_of_memory(error):
+                raise
+            is_equal = False
     if not is_equal:
         inner.set_attn_implementation(before)
     return is_equal
+
+
+@contextmanager
+def in_mode(model: Any, *, training: bool) -> Iterator[None]:
+    """Put a model into training or evaluation mode for a while."""
+    was = model.training
+    model.train(training)
+    try:
+        yield
+    finally:
+        model.train(was)
 
 
 def unwrapped(model: Any) -> Any:

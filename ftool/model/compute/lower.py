@@ -1,7 +1,6 @@
 """What frozen blocks below those that learn make of every token: it never changes, so kept."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,7 +9,7 @@ import torch
 from ftool.artifacts import OnProgress, ignore_progress
 from ftool.example import EncodedExample
 from ftool.model.compute.batch import Batch, Given, make_row
-from ftool.model.compute.forward import TOLERANCE, blocks_of, token_losses, unwrapped
+from ftool.model.compute.forward import TOLERANCE, blocks_of, in_mode, token_losses, unwrapped
 from ftool.model.compute.prefix import common_length, make_tree, micro_batches
 
 BATCH_SIZE, BATCH_TOKENS = 64, 2048
@@ -103,23 +102,13 @@ def _behind(model: Any, blocks: int, row: Batch) -> torch.Tensor:
     block = blocks_of(unwrapped(model))[blocks]
     handle = block.register_forward_pre_hook(take, with_kwargs=True)
     try:
-        with _evaluating(model):
+        with in_mode(model, training=False):
             token_losses(model, row)
     except _Enough:
         pass
     finally:
         handle.remove()
     return found[0]
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    was = model.training
-    model.eval()
-    try:
-        yield
-    finally:
-        model.train(was)
 
 
 def can_keep(model: Any, blocks: int, examples: Sequence[EncodedExample]) -> bool:
@@ -131,7 +120,7 @@ def can_keep(model: Any, blocks: int, examples: Sequence[EncodedExample]) -> boo
     if any(_drops_out(part) for block in frozen for part in block.modules()):
         return False
     row = make_row(examples).to(model.device)
-    with torch.no_grad(), _evaluating(model):
+    with torch.no_grad(), in_mode(model, training=False):
         plain = token_losses(model, row)
         kept = keep_lower_states(model, blocks, examples)
         found = token_losses(model, kept.given_to(row, examples))

@@ -14,7 +14,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from ftool import launcher
 from ftool.errors import RecipeError
 from ftool.model.compute.batch import Batch
-from ftool.model.compute.forward import PLAIN_TOKENS, takes_positions, token_losses, unwrapped
+from ftool.model.compute.forward import (
+    PLAIN_TOKENS,
+    in_mode,
+    takes_positions,
+    token_losses,
+    unwrapped,
+)
 from ftool.model.compute.loss import CHUNK_BYTES
 
 ERROR_RATIO = 0.2
@@ -147,23 +153,13 @@ def _kept_bytes(model: Any, batch: Batch, dtype: torch.dtype) -> int | None:
     cast = torch.autocast(batch.input_ids.device.type, torch.bfloat16, dtype == torch.bfloat16)
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     try:
-        with _training(model), _stopping_behind_layers(model), mode, cast, hooks:
+        with in_mode(model, training=True), _stopping_behind_layers(model), mode, cast, hooks:
             token_losses(model, batch)
     except _Enough:
         return sum(seen.values())
     except (RuntimeError, ValueError, TypeError):  # operations that need values
         return None
     return None
-
-
-@contextmanager
-def _training(model: Any) -> Iterator[None]:
-    was = model.training
-    model.train()
-    try:
-        yield
-    finally:
-        model.train(was)
 
 
 @contextmanager

@@ -85,7 +85,7 @@ def _by_selectolax(text: str) -> str:
     lines = _Lines()
     node: Any = LexborHTMLParser(_NO_TAG.sub(shown, text)).body
     depth = 0
-    while node is not None and depth >= 0:  # down, along and up again: no nesting is too deep
+    while node is not None:  # down, along and up again: no nesting is too deep
         tag = node.tag
         if tag == "-text":
             lines.parts.append(node.text_content or "")
