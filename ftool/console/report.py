@@ -44,8 +44,11 @@ def show_report(report: "Report") -> None:
     metrics = _metrics(columns, has_labels=bool(report.label_names))
     about, judgement = list(_about(report)), _judgement(report)
     left = LINES - NEXT_LINES - 1 - metrics.row_count - 1 - len(about) - len(judgement)
+    left -= bool(report.slices)  # a line that names those without room
     slices = _slices(report, left - LEAST_LINES)
     left -= sum(table.row_count + 2 for table in slices)
+    if hidden := list(report.slices)[len(slices) :]:
+        about.append(f"no room for slices by {', '.join(hidden)}: see report.html")
     rows = max(1, min(WORST_SHOWN, (left - LEAST_LINES) // 2 + 1))
     terminal.stdout.print(metrics)
     for line in about:

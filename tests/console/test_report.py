@@ -122,7 +122,14 @@ def test_everything_there_is_to_say_fits_a_screen(capsys: pytest.CaptureFixture[
     assert 30 < len(lines) <= 40
     assert max(map(len, lines)) <= 80
     told = "\n".join(lines)
-    for words in ("weakest labels", "expected", "column 0", "all 3 gates hold", "more in report"):
+    for words in (
+        "weakest labels",
+        "expected",
+        "column 0",
+        "all 3 gates hold",
+        "more in report",
+        "no room for slices by",
+    ):
         assert words in told
     console.show_report(report(labels=77, slices={"column": [part | {"is_weaker": False}] * 2}))
     out = capsys.readouterr().out

@@ -231,10 +231,9 @@ def model_bytes(run: Path) -> dict[str, str]:
 def _content(path: Path) -> bytes:
     if path.name != "adapter_config.json":
         return path.read_bytes()
-    # peft writes down where the base lies, and a set of names in the order of their hashes.
+    # peft writes down where the base lies.
     config = json.loads(path.read_bytes())
     config["base_model_name_or_path"] = Path(config["base_model_name_or_path"]).name
-    config["target_modules"] = sorted(config["target_modules"])
     return json.dumps(config).encode()
 
 

@@ -152,6 +152,9 @@ def save_model(model: Any, tokenizer: Any, folder: Path, *, end_of_turn_id: int 
     folder.mkdir(parents=True)
     inner = model.get_base_model() if hasattr(model, "get_base_model") else model
     inner.generation_config = _stopping_at(inner.generation_config, end_of_turn_id)
+    for config in getattr(model, "peft_config", {}).values():
+        if isinstance(config.target_modules, set):  # in the order of hashes, which vary
+            config.target_modules = sorted(config.target_modules)
     model.save_pretrained(folder)
     (folder / "README.md").unlink(missing_ok=True)
     inner.generation_config.save_pretrained(folder)

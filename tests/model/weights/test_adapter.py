@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -128,6 +130,9 @@ def test_what_was_saved_is_read_back(tmp_path, method):
             parameter += 0.01
     before = logits(model)
     save_model(model, tiny_tokenizer(), tmp_path / "saved", end_of_turn_id=2)
+    if method == "lora":
+        named = json.loads((tmp_path / "saved/adapter_config.json").read_text())["target_modules"]
+        assert named == sorted(named)
     learned_by = [p for n, p in model.named_parameters() if method == "full" or "lora_" in n]
     with torch.no_grad():
         for parameter in learned_by:
