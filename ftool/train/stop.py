@@ -30,7 +30,7 @@ def noted_signals() -> Iterator[list[int]]:
         StoppedError: of the body, where whoever calls handles the signal without ending.
     """
     came: list[int] = []
-    earlier = _obeyed() if threading.current_thread() is threading.main_thread() else {}
+    earlier = _obeyed()
 
     def note(number: int, frame: FrameType | None) -> None:
         del frame
@@ -51,8 +51,24 @@ def noted_signals() -> Iterator[list[int]]:
         signal.raise_signal(came[0])
 
 
+@contextmanager
+def ending_at_once() -> Iterator[None]:
+    """Let SIGTERM and SIGINT end the process as if nobody handled them, in a long call of C too."""
+    earlier = _obeyed()
+    _obey(dict.fromkeys(earlier, signal.SIG_DFL))
+    try:
+        yield
+    finally:
+        _obey(earlier)
+
+
 def _obeyed() -> dict[signal.Signals, Any]:
-    """Return what is done at each signal; not those that are ignored or not Python's."""
+    """Return what is done at each signal; not those that are ignored or not Python's.
+
+    Outside the main thread, which may set no handlers, there are none.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
     handlers = {number: signal.getsignal(number) for number in SIGNALS}
     return {key: how for key, how in handlers.items() if how not in (signal.SIG_IGN, None)}
 

@@ -14,6 +14,7 @@ from ftool.errors import ElsewhereError, FtoolError, RecipeError
 from ftool.model.weights.load import choose_device
 from ftool.shortage import shortages_told
 from ftool.train.plan import MEMORY_HINT
+from ftool.train.stop import ending_at_once
 
 PATIENCE = timedelta(hours=12)
 """How long a process waits for another: the main one may score a long validation split alone."""
@@ -103,7 +104,9 @@ def joined() -> Iterator[Team]:
         raise RecipeError("RANK and WORLD_SIZE are set, but no MASTER_ADDR", hint=launcher.HINT)
     from accelerate import PartialState
 
-    state = PartialState(cpu=choose_device().device.type == "cpu", timeout=PATIENCE)
+    is_cpu = choose_device().device.type == "cpu"
+    with ending_at_once():  # nothing is to be saved yet, and the others may never come
+        state = PartialState(cpu=is_cpu, timeout=PATIENCE)
     try:
         yield Team(state.process_index, state.num_processes)
     except RuntimeError as error:

@@ -10,7 +10,7 @@ import pytest
 from reliability.harness import Running
 
 from ftool.errors import StoppedError
-from ftool.train.stop import agreed, leaving_off, noted_signals
+from ftool.train.stop import agreed, ending_at_once, leaving_off, noted_signals
 
 ALONE = SimpleNamespace(num_processes=1)
 
@@ -69,6 +69,15 @@ def test_another_thread_leaves_the_handlers_alone(obeyed):
     thread.start()
     thread.join()
     assert found == [([], before)]
+
+
+def test_where_nothing_can_be_saved_the_default_holds(obeyed):
+    signal.signal(SIGINT, SIG_IGN)
+    with ending_at_once():
+        assert signal.getsignal(SIGTERM) is signal.SIG_DFL
+        assert signal.getsignal(SIGINT) is SIG_IGN
+    signal.raise_signal(SIGTERM)
+    assert obeyed == [SIGTERM]
 
 
 def test_an_error_of_the_body_is_not_hidden_by_a_signal(obeyed):

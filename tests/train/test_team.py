@@ -2,7 +2,9 @@ import errno
 import functools
 import json
 import os
+import signal
 import socket
+import subprocess
 from signal import SIGTERM
 from types import SimpleNamespace
 
@@ -356,6 +358,18 @@ def test_a_team_needs_to_know_where_the_others_are(monkeypatch):
     monkeypatch.delenv("MASTER_ADDR", raising=False)
     with pytest.raises(RecipeError, match="no MASTER_ADDR"), joined():
         pass
+
+
+def wait_for_nobody(notes, *, port):
+    signal.signal(SIGTERM, lambda number, frame: None)  # in Python, which a call of C holds up
+    subprocess.Popen(["sh", "-c", f"sleep 2; kill -TERM {os.getpid()}"])
+    as_launched(lambda notes: joined().__enter__(), 1, port, {}, notes)
+
+
+def test_a_signal_ends_the_wait_for_a_main_process_that_never_comes():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        assert run_task(wait_for_nobody, port=taken.getsockname()[1]).code == -SIGTERM
 
 
 def refuse_now():
