@@ -13,16 +13,22 @@ class Channel:
     def __init__(self) -> None:
         self._out = os.fdopen(os.dup(1), "w", encoding="utf-8")
         os.dup2(2, 1)
+        self._is_ready = False
 
     def wait(self) -> None:
         """Return when the next step is allowed; end with the program that allows them."""
+        if not self._is_ready:
+            self._tell({"ready": True})
+            self._is_ready = True
         if not sys.stdin.readline():
             os._exit(0)
 
     def report(self, seconds: float, **figures: Any) -> None:
         """Tell what a step took."""
-        line = {"seconds": seconds, "memory_gib": peak_gib()} | figures
-        self._out.write(json.dumps(line) + "\n")
+        self._tell({"seconds": seconds, "memory_gib": peak_gib()} | figures)
+
+    def _tell(self, figures: dict[str, Any]) -> None:
+        self._out.write(json.dumps(figures) + "\n")
         self._out.flush()
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import select
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ class Step:
 
 @dataclass(slots=True)
 class Program:
-    """A training program: started at its first turn, then held before every step."""
+    """A training program, held before every step."""
 
     name: str
     command: Sequence[str]
@@ -40,15 +40,18 @@ class Program:
     unfit: str = ""
     _process: subprocess.Popen[str] | None = None
 
+    def start(self) -> None:
+        """Start it; it makes ready for its first turn while others do."""
+        if not self.unfit:
+            self._process = _started(self.command, self._log)
+
+    def await_ready(self) -> None:
+        """Return when it waits for its first turn."""
+        self._unless_unfit(self._told)
+
     def step(self) -> None:
         """Let it take one step; where it cannot, `unfit` says why and it gets no other turn."""
-        if self.unfit:
-            return
-        try:
-            self.steps.append(Step(**self._asked()))
-        except Unfit as why:
-            self.unfit = str(why)
-            self.end()
+        self._unless_unfit(lambda: self.steps.append(Step(**self._asked())))
 
     def end(self) -> None:
         """End the process where it still runs."""
@@ -58,14 +61,25 @@ class Program:
         process.kill()
         process.wait(ENDING_SECONDS)
 
+    def _unless_unfit(self, work: Callable[[], object]) -> None:
+        if self.unfit:
+            return
+        try:
+            work()
+        except Unfit as why:
+            self.unfit = str(why)
+            self.end()
+
     def _asked(self) -> dict[str, Any]:
-        if self._process is None:
-            self._process = _started(self.command, self._log)
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin and stdout
+        assert self._process and self._process.stdin
         with suppress(BrokenPipeError):
-            stdin.write("step\n")
-            stdin.flush()
+            self._process.stdin.write("step\n")
+            self._process.stdin.flush()
+        return self._told()
+
+    def _told(self) -> dict[str, Any]:
+        assert self._process and self._process.stdout
+        stdout = self._process.stdout
         if not select.select([stdout], [], [], STEP_SECONDS)[0]:
             raise Unfit(f"took over {STEP_SECONDS} seconds for a step")
         line = stdout.readline()
@@ -112,8 +126,15 @@ def last_line(text: str) -> str:
 
 
 def take_turns(programs: Sequence[Program], rounds: int) -> None:
-    """Give every program its steps, one of each in every round, while the first one runs."""
+    """Give every program its steps, one of each in every round, while the first one runs.
+
+    They make ready side by side before the first round.
+    """
     try:
+        for program in programs:
+            program.start()
+        for program in programs:
+            program.await_ready()
         for _ in range(rounds):
             for program in programs:
                 if not programs[0].unfit:
