@@ -10,6 +10,7 @@ from ftool.artifacts import (
     MANIFEST,
     OnNote,
     TrainingRun,
+    ignore_note,
     is_ours,
     read_json,
     write_json,
@@ -105,7 +106,14 @@ def resumed_checkpoint(
     return newest
 
 
-def settle_plan(folder: Path, plan: Plan, checkpoint: Path | None, *, is_auto: bool) -> Plan:
+def settle_plan(
+    folder: Path,
+    plan: Plan,
+    checkpoint: Path | None,
+    *,
+    is_auto: bool,
+    on_note: OnNote = ignore_note,
+) -> Plan:
     """Return the plan as an interrupted run has to keep it.
 
     Micro-batches that `auto` chose never become larger again, so that a resumed run learns the same
@@ -116,6 +124,8 @@ def settle_plan(folder: Path, plan: Plan, checkpoint: Path | None, *, is_auto: b
         plan: what was found here and now.
         checkpoint: to go on from.
         is_auto: micro-batches are not the recipe's.
+        on_note: told where what frozen blocks make of tokens is not kept, although it could or
+            should be.
     """
     before = _last_plan(folder) if is_auto else None
     if before is not None and before.device == plan.device:
@@ -128,7 +138,16 @@ def settle_plan(folder: Path, plan: Plan, checkpoint: Path | None, *, is_auto: b
     kept = {name: stored[name] for name in LEARNED}
     # Where rows cannot be run here, plain batches learn the same.
     shared = plan.shared_prefix and stored["shared_prefix"]
-    return replace(plan, **kept, shared_prefix=shared)
+    began = bool(stored.get("keeps_lower"))
+    keeps_lower = plan.keeps_lower and shared and began
+    if keeps_lower != began:
+        on_note(
+            "what frozen blocks make of tokens was kept before and is not now: the last bits may"
+            " be others than those of an uninterrupted run"
+        )
+    elif keeps_lower != plan.keeps_lower:
+        on_note("what frozen blocks make of tokens is not kept after all: this run began without")
+    return replace(plan, **kept, shared_prefix=shared, keeps_lower=keeps_lower)
 
 
 def settled_plan(
@@ -144,7 +163,7 @@ def settled_plan(
         on_note: told where the last try died, and which micro-batches became smaller.
     """
     is_auto = parts.recipe.train.batch_size_per_device == "auto"
-    plan = settle_plan(folder, parts.plan, checkpoint, is_auto=is_auto)
+    plan = settle_plan(folder, parts.plan, checkpoint, is_auto=is_auto, on_note=on_note)
     if death := last_death(folder):
         on_note(death.sentence(is_auto=is_auto))
         plan = _after_death(parts, plan, death, team) if is_auto else plan

@@ -67,7 +67,9 @@ def _why_not(plan: Plan, recipe: Recipe, memory: Memory | None) -> str:
         return "it needs micro-batches that are rows"
     if recipe.train.compile or launcher.place()[1] > 1:
         return "it works in one process and without compilation"
-    if memory is not None and not memory.fits(checkpointing=plan.activation_checkpointing):
+    if memory is None:
+        return "what this architecture needs besides cannot be foreseen"
+    if not memory.fits(checkpointing=plan.activation_checkpointing):
         return "with it, memory may not be enough"
     return ""
 

@@ -113,6 +113,25 @@ def test_a_resumed_run_keeps_what_is_learned_and_takes_what_is_speed(tmp_path):
     assert settle_plan(tmp_path, PLAN, plain, is_auto=True).shared_prefix is False
 
 
+@pytest.mark.parametrize(
+    ("began", "now", "rows", "keeps", "told"),
+    [
+        (True, True, True, True, ""),
+        (False, False, True, False, ""),
+        (True, False, True, False, "was kept before and is not now"),
+        (False, True, True, False, "this run began without"),
+        (False, True, False, False, "this run began without"),
+    ],
+)
+def test_frozen_blocks_are_kept_as_the_run_began(tmp_path, began, now, rows, keeps, told):
+    before = replace(PLAN, keeps_lower=began, shared_prefix=rows)
+    path, notes = write_checkpoint(tmp_path, 2, plan=before), []
+    plan = replace(PLAN, keeps_lower=now)
+    settled = settle_plan(tmp_path, plan, path, is_auto=True, on_note=notes.append)
+    assert settled.keeps_lower == keeps
+    assert len(notes) == bool(told) and all(told in note for note in notes)
+
+
 def test_micro_batches_that_became_smaller_stay_so_unless_the_recipe_says_a_size(tmp_path):
     less = replace(PLAN, micro_batch_tokens=9, reasons={HALVED: "memory was not enough"})
     write_json(tmp_path / "plan.json", less.as_dict())

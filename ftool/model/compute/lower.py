@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import torch
 
 from ftool.artifacts import OnProgress, ignore_progress
@@ -11,6 +12,7 @@ from ftool.example import EncodedExample
 from ftool.model.compute.batch import Batch, Given, make_row
 from ftool.model.compute.forward import TOLERANCE, blocks_of, in_mode, token_losses, unwrapped
 from ftool.model.compute.prefix import common_length, make_tree, micro_batches
+from ftool.shortage import is_out_of_memory
 
 BATCH_SIZE, BATCH_TOKENS = 64, 2048
 """Of the passes that compute what is kept; the same ones whatever the steps are."""
@@ -72,7 +74,9 @@ def keep_lower_states(
     for part in micro_batches(examples, size=BATCH_SIZE, tokens=BATCH_TOKENS, shared=True):
         chosen = [examples[place] for place in part]
         hidden = _behind(model, blocks, make_row(chosen).to(model.device))
-        states[_row_places(chosen, places).to(model.device)] = hidden[0].to(states.dtype)
+        # A context may stand in a row more than once, and which write is the last is left open.
+        rows, first = np.unique(_row_places(chosen, places).numpy(), return_index=True)
+        states[torch.from_numpy(rows)] = hidden[0][torch.from_numpy(first)].to(states.dtype)
         done += len(part)
         on_progress("running the frozen blocks", done, len(examples))
     return LowerStates(blocks, places, states)
@@ -91,7 +95,7 @@ class _Enough(Exception):
 
 
 @torch.no_grad()
-def _behind(model: Any, blocks: int, row: Batch) -> torch.Tensor:
+def _behind(model: Any, blocks: int, row: Batch, *, training: bool = False) -> torch.Tensor:
     """Return the hidden states that the first block behind the frozen ones is given."""
     found: list[torch.Tensor] = []
 
@@ -102,7 +106,7 @@ def _behind(model: Any, blocks: int, row: Batch) -> torch.Tensor:
     block = blocks_of(unwrapped(model))[blocks]
     handle = block.register_forward_pre_hook(take, with_kwargs=True)
     try:
-        with in_mode(model, training=False):
+        with in_mode(model, training=training):
             token_losses(model, row)
     except _Enough:
         pass
@@ -114,19 +118,24 @@ def _behind(model: Any, blocks: int, row: Batch) -> torch.Tensor:
 def can_keep(model: Any, blocks: int, examples: Sequence[EncodedExample]) -> bool:
     """Tell whether a model gives the same losses from what is kept, on real examples.
 
-    It does not where the embedding is changed inside the model, or frozen blocks have dropout.
+    It does not where the embedding is changed inside the model, or where up to the last frozen
+    block anything is drawn at random in training, such as dropout.
     """
-    frozen = list(blocks_of(unwrapped(model)))[:blocks]
-    if any(_drops_out(part) for block in frozen for part in block.modules()):
-        return False
     row = make_row(examples).to(model.device)
-    with torch.no_grad(), in_mode(model, training=False):
-        plain = token_losses(model, row)
-        kept = keep_lower_states(model, blocks, examples)
-        found = token_losses(model, kept.given_to(row, examples))
     tolerance = TOLERANCE[model.dtype]
-    return torch.allclose(found, plain, rtol=tolerance, atol=tolerance)
 
+    def equal(one: torch.Tensor, other: torch.Tensor) -> bool:
+        return torch.allclose(one, other, rtol=tolerance, atol=tolerance)
 
-def _drops_out(part: torch.nn.Module) -> bool:
-    return bool(getattr(part, "attention_dropout", 0) or getattr(part, "p", 0))
+    try:
+        with torch.random.fork_rng(), torch.no_grad():
+            drawn, still = (_behind(model, blocks, row, training=draws) for draws in (True, False))
+            with in_mode(model, training=False):
+                plain = token_losses(model, row)
+                kept = keep_lower_states(model, blocks, examples)
+                found = token_losses(model, kept.given_to(row, examples))
+    except (RuntimeError, ValueError, TypeError, LookupError) as error:
+        if is_out_of_memory(error):
+            raise
+        return False
+    return equal(drawn, still) and equal(found, plain)

@@ -1,5 +1,6 @@
 """Will it fit: the peak memory of a training before it runs, and the memory of this machine."""
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping
@@ -153,13 +154,32 @@ def _kept_bytes(model: Any, batch: Batch, dtype: torch.dtype) -> int | None:
     cast = torch.autocast(batch.input_ids.device.type, torch.bfloat16, dtype == torch.bfloat16)
     hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor)
     try:
-        with in_mode(model, training=True), _stopping_behind_layers(model), mode, cast, hooks:
+        with (
+            in_mode(model, training=True),
+            _stopping_behind_layers(model),
+            _unlogged(),
+            mode,
+            cast,
+            hooks,
+        ):
             token_losses(model, batch)
     except _Enough:
         return sum(seen.values())
-    except (RuntimeError, ValueError, TypeError):  # operations that need values
+    except (RuntimeError, ValueError, TypeError, AssertionError):  # operations that need values
         return None
     return None
+
+
+@contextmanager
+def _unlogged() -> Iterator[None]:
+    """Keep to itself what torch writes of operations that need values; they are asked for below."""
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    before = logger.disabled
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,7 @@ def attach_adapter(model: Any, method: Lora, *, seed: int) -> Any:
             lora_alpha=method.alpha,
             lora_dropout=method.dropout,
             target_modules=targets,
+            exclude_modules=(_routers(model) or None) if targets == "all-linear" else None,
             layers_to_transform=blocks,
             use_dora=method.variant == "dora",
             task_type="CAUSAL_LM",
@@ -63,14 +65,13 @@ def _chosen_blocks(model: Any, method: Lora) -> list[int] | None:
 
 def _check_targets(model: Any, method: Lora, blocks: list[int] | None) -> str | list[str]:
     """Return the target modules as peft takes them; within chosen blocks it needs names."""
-    from transformers.pytorch_utils import Conv1D
-
     if method.target_modules == "all-linear" and blocks is None:
         return "all-linear"
+    routers = set(_routers(model))
     layers = [
         name
-        for name, module in model.named_modules()
-        if isinstance(module, torch.nn.Linear | Conv1D) and _is_within(name, blocks)
+        for name, _ in _linear_layers(model)
+        if name not in routers and _is_within(name, blocks)
     ]
     ends = sorted({name.rpartition(".")[2] for name in layers})
     if method.target_modules == "all-linear":
@@ -89,6 +90,33 @@ def _check_targets(model: Any, method: Lora, blocks: list[int] | None) -> str | 
             " an adapter on it cannot be merged"
         )
     return list(method.target_modules)
+
+
+def _linear_layers(model: Any) -> Iterator[tuple[str, torch.nn.Module]]:
+    from transformers.pytorch_utils import Conv1D
+
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear | Conv1D):
+            yield name, module
+
+
+def _routers(model: Any) -> list[str]:
+    """Return the linear layers that answer with more than a tensor, as some routers of experts."""
+    return [
+        name
+        for name, layer in _linear_layers(model)
+        if type(layer).__module__.startswith("transformers.models") and not _gives_a_tensor(layer)
+    ]
+
+
+@torch.no_grad()
+def _gives_a_tensor(layer: Any) -> bool:
+    weight = layer.weight
+    given = torch.zeros(1, weight.shape[1], dtype=weight.dtype, device=weight.device)
+    try:
+        return isinstance(layer(given), torch.Tensor)
+    except (RuntimeError, ValueError, TypeError):
+        return False
 
 
 def _is_within(name: str, blocks: list[int] | None) -> bool:

@@ -42,9 +42,11 @@ class JoinedLinear(Linear):  # type: ignore[misc]
         read, output = self.__dict__.pop("held", (None, None))
         if read is not x:
             weights = [weight for layer in group for weight in layer.weights()]
-            made = _Joined.apply(x, self.scaling["default"], *weights)  # type: ignore[no-untyped-call]
+            rows = x.reshape(-1, x.shape[-1])
+            made = _Joined.apply(rows, self.scaling["default"], *weights)  # type: ignore[no-untyped-call]
             for layer, output in zip(group, made, strict=True):
-                layer.__dict__["held"] = (x, output)
+                # Shaped here, for what a function made as a view may not be changed in place.
+                layer.__dict__["held"] = (x, output.view(*x.shape[:-1], -1))
             _, output = self.__dict__.pop("held")
         return output  # type: ignore[no-any-return]
 
@@ -63,14 +65,15 @@ class JoinedLinear(Linear):  # type: ignore[misc]
 
 
 class _Joined(torch.autograd.Function):
-    """x W' + s x A' B' for every layer of a group; W and its bias are frozen.
+    """x W' + s x A' B' for every layer of a group, x [tokens, in]; W and its bias are frozen.
 
     Source: Hu et al. 2021, LoRA (arXiv 2106.09685), equation 3, and its derivatives.
     """
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, scale: float, *weights: Any) -> tuple[torch.Tensor, ...]:
-        rows = x.reshape(-1, x.shape[-1])
+    def forward(
+        ctx: Any, rows: torch.Tensor, scale: float, *weights: Any
+    ) -> tuple[torch.Tensor, ...]:
         downs, ups = weights[2::4], weights[3::4]
         down = torch.cat(downs)  # [ranks, in]
         low = rows @ down.T  # [tokens, ranks]
@@ -78,9 +81,9 @@ class _Joined(torch.autograd.Function):
         own = torch.split(low, [len(each) for each in downs], dim=1)
         for base, bias, part, up in zip(weights[::4], weights[1::4], own, ups, strict=True):
             output = torch.nn.functional.linear(rows, base, bias)
-            outputs.append(output.addmm_(part, up.T, alpha=scale).view(*x.shape[:-1], -1))
+            outputs.append(output.addmm_(part, up.T, alpha=scale))
         ctx.save_for_backward(rows, low, down, *weights[::4], *ups)
-        ctx.scale, ctx.shape = scale, x.shape
+        ctx.scale = scale
         return tuple(outputs)
 
     @staticmethod
@@ -88,15 +91,16 @@ class _Joined(torch.autograd.Function):
         rows, low, down, *weights = ctx.saved_tensors
         bases, ups = weights[: len(arriving)], weights[len(arriving) :]
         ranks = [up.shape[1] for up in ups]
-        after = [gradient.reshape(-1, gradient.shape[-1]) for gradient in arriving]
-        back = torch.cat([g @ up for g, up in zip(after, ups, strict=True)], dim=1).mul_(ctx.scale)
+        back = torch.cat([g @ up for g, up in zip(arriving, ups, strict=True)], dim=1)
+        back.mul_(ctx.scale)
         for_weights: list[torch.Tensor | None] = []
         own = (low * ctx.scale).split(ranks, dim=1)
-        for gradient, part, for_down in zip(after, own, (back.T @ rows).split(ranks), strict=True):
+        downs = (back.T @ rows).split(ranks)
+        for gradient, part, for_down in zip(arriving, own, downs, strict=True):
             for_weights += [None, None, for_down, gradient.T @ part]
         if not ctx.needs_input_grad[0]:
             return None, None, *for_weights
         for_x = back @ down  # [tokens, in]
-        for gradient, base in zip(after, bases, strict=True):
+        for gradient, base in zip(arriving, bases, strict=True):
             for_x.addmm_(gradient, base)
-        return for_x.view(ctx.shape), None, *for_weights
+        return for_x, None, *for_weights

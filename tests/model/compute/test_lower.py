@@ -5,6 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import tiny_gpt2, tiny_model
+from transformers import PhiConfig, PhiForCausalLM
 
 from ftool.example import EncodedExample
 from ftool.model.compute.batch import make_row
@@ -104,6 +105,38 @@ def test_only_what_gives_the_same_losses_is_kept():
     positions_inside = tiny_gpt2()
     assert enable_rows(positions_inside, EXAMPLES)
     assert not can_keep(positions_inside, 1, EXAMPLES)
+
+
+def test_what_is_drawn_before_the_blocks_that_learn_is_found():
+    config = PhiConfig(
+        **{"vocab_size": 300, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2},
+        **{"num_attention_heads": 4, "max_position_embeddings": 128, "embd_pdrop": 0.5},
+    )
+    model = PhiForCausalLM(config).eval()
+    assert enable_rows(model, EXAMPLES)
+    before = torch.random.get_rng_state()
+    assert not can_keep(model, 1, EXAMPLES)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    model.model.embed_dropout.p = 0.0
+    assert can_keep(model, 1, EXAMPLES)
+
+
+def test_blocks_that_are_not_found_are_not_kept():
+    assert not can_keep(tiny_adapted(), 9, EXAMPLES)
+
+
+def test_of_a_context_that_stands_in_a_row_twice_the_first_state_is_kept(monkeypatch):
+    rows = []
+
+    def counted(model, blocks, row):
+        rows.append(row.input_ids.shape[1])
+        return torch.arange(rows[-1], dtype=torch.float32)[None, :, None].expand(-1, -1, 32)
+
+    monkeypatch.setattr("ftool.model.compute.lower._behind", counted)
+    examples = [example(5, 6, 7, 8, 9), example(5, 6, 7, 3, 4)]
+    kept = keep_lower_states(tiny_model(), 1, examples)
+    assert rows == [10] and len(kept.states) == 7, "what is in common is short, so stands twice"
+    assert kept.states[kept.places[examples[0].input_ids][:3], 0].max() < 5
 
 
 def test_progress_reaches_the_number_of_examples():

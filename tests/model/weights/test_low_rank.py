@@ -68,6 +68,19 @@ def test_layers_called_with_different_inputs_share_nothing():
     torch.testing.assert_close(one.up_proj(second), mlp.up_proj(second))
 
 
+def test_an_output_may_be_changed_in_place():
+    model = adapted()
+    gradients = []
+    for one in (model, copy.deepcopy(model)):
+        if gradients:
+            join_adapters(one)
+        layer = one.get_base_model().model.layers[0].mlp.down_proj
+        hidden = torch.ones(1, 3, layer.in_features, dtype=torch.float64)
+        layer(hidden).mul_(2).sum().backward()
+        gradients.append(layer.lora_A["default"].weight.grad)
+    torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.parametrize("settings", [{"lora_dropout": 0.1}, {"use_dora": True}])
 def test_dropout_and_variants_stay_pefts(settings):
     model = adapted(**settings)
