@@ -3,6 +3,7 @@
 import contextlib
 import io
 import os
+import re
 import signal
 import sys
 import time
@@ -15,7 +16,7 @@ import typer
 from ftool import launcher
 from ftool.cli import app
 from ftool.credentials import WHERE, is_secret
-from ftool.errors import DeviceError, FtoolError, RecipeError
+from ftool.errors import DeviceError, FtoolError, RecipeError, did_you_mean
 from ftool.shortage import refusal_of
 
 INTERRUPTED = 130
@@ -32,7 +33,10 @@ M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 def _usage_error(error: typer.TyperException) -> RecipeError:
     context = getattr(error, "ctx", None)
     command = context.command_path if context else "ftool"
-    return RecipeError(error.format_message(), hint=f"run: {command} --help")
+    message = error.format_message().replace("Value error, ", "")
+    if wrong := re.search(r"'([^']*)' is not one of (.*)\.", message):
+        message = message.rstrip(".") + did_you_mean(wrong[1], re.findall(r"'([^']*)'", wrong[2]))
+    return RecipeError(message, hint=f"run: {command} --help")
 
 
 def _is_beside() -> bool:

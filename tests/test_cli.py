@@ -563,6 +563,16 @@ def test_wrong_usage_ends_with_2_and_the_help_to_read(
     assert err.endswith(f"hint: run: {command} --help\n")
 
 
+def test_a_mistyped_choice_has_a_nearest_one(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["eval", "--split", "tset"]) == 2
+    told = "'tset' is not one of 'validation', 'test', 'train'; did you mean `test`?"
+    assert f"error: Invalid value for '--split': {told}" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
 @pytest.mark.parametrize(
     ("error", "code"), [(DataError, 3), (GateError, 4), (DeviceError, 5), (HubError, 6)]
 )

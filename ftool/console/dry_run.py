@@ -49,6 +49,9 @@ def _rows(tried: "DryRun") -> dict[str, str]:
         " validation",
         "speed": f"{tried.tokens_per_second:,.0f} tokens/s",
     }
+    before = tried.seconds - tried.seconds_per_step * tried.steps
+    if before >= 1:
+        rows["frozen blocks"] = f"{duration(before)} of this time, before the first step"
     if tried.overlong:
         rows["left out"] = f"{counted(tried.overlong, 'example')} longer than train.max_length"
     return rows

@@ -88,7 +88,7 @@ def evaluate(  # noqa: PLR0913 - every one is asked apart
     if recipe is None:
         raise RecipeError(f"{subject} is a plain model", hint="say --recipe or --data with it")
     dataset = _open_dataset(run, recipe, data)
-    with locked(run.path if run else Path("eval") / _name(subject)):
+    with locked(run.path if run else _plain_folder(str(subject))):
         return _score(subject, recipe, dataset, split, (columns, gates), on_note, on_progress)
 
 
@@ -246,9 +246,14 @@ def _tell_how_read(predictions: Sequence[Prediction], mode: str, on_note: OnNote
 def _report_folder(subject: TrainingRun | str, dataset: PreparedDataset, split: str) -> Path:
     """Return where a report is written; one on other data never replaces the run's own."""
     if not isinstance(subject, TrainingRun):
-        return Path("eval") / _name(subject) / split
+        return _plain_folder(subject) / f"{_data_name(dataset, split)}-{split}"
     name = split if _is_own(subject, dataset) else f"{_data_name(dataset, split)}-{split}"
     return subject.path / "eval" / name
+
+
+def _plain_folder(model: str) -> Path:
+    """Return where reports on a model are that is no run; models of one name lie apart."""
+    return Path("eval") / "--".join(part for part in Path(model).parts[-2:] if part.strip("./"))
 
 
 def _data_name(dataset: PreparedDataset, split: str) -> str:

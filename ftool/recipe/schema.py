@@ -29,7 +29,7 @@ NUMBER = BeforeValidator(_take_no_switch)
 Ratio = Annotated[float, Field(ge=0, le=1), NUMBER]
 Positive = Annotated[int, Field(gt=0), NUMBER]
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$"
-BLOCKS_PATTERN = r"^[0-9]+-[0-9]+$"
+BLOCKS_PATTERN = r"^(0|[1-9][0-9]*)-(0|[1-9][0-9]*)$"
 METRIC_PATTERN = r"^(evaluate:.+|.+\.py:[A-Za-z_][A-Za-z0-9_]*)$"
 Name = Annotated[str, Field(pattern=NAME_PATTERN, max_length=100)]
 NamedMetric = Literal[
@@ -246,7 +246,7 @@ class Lora(Block):
     """Names of the layers that get an adapter."""
     variant: Literal["lora", "dora"] = "lora"
     """`dora` learns the norms of the weights besides (arXiv 2402.09353); slower."""
-    layers: Annotated[str, Field(pattern=BLOCKS_PATTERN)] | None = None
+    layers: Annotated[str, Field(pattern=BLOCKS_PATTERN, coerce_numbers_to_str=True)] | None = None
     """Transformer blocks with adapters, counted from 0, such as `15-29`; quicker but inexact.
     What lower blocks make of all tokens is kept for later epochs, unless `shared_prefix: off`."""
 

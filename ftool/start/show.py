@@ -101,7 +101,7 @@ def _open_dataset(
     path = own if data is None else _named_dataset(data, folder)
     dataset = PreparedDataset.open(path)
     if path.resolve() == own.resolve() and not dataset.is_of(recipe):
-        on_note(f"{path} was prepared with other settings than this recipe's `data`")
+        on_note(f"{path} was prepared with another `data` or `seed` than this recipe's")
     return dataset
 
 

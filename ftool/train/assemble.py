@@ -59,7 +59,7 @@ def open_dataset(recipe: Recipe, data: Path) -> PreparedDataset:
     dataset = PreparedDataset.open(data / recipe.data_name)
     if not dataset.is_of(recipe):
         raise DataError(
-            f"{dataset.path} was prepared with other settings than this recipe's `data`",
+            f"{dataset.path} was prepared with another `data` or `seed` than this recipe's",
             hint="run: ftool prepare",
         )
     return dataset

@@ -12,7 +12,7 @@ from ftool.example import EncodedExample
 from ftool.model.compute.lower import LowerStates, can_keep, count_contexts, keep_lower_states
 from ftool.model.compute.memory import Memory
 from ftool.recipe.schema import Lora, Recipe
-from ftool.train.plan import Plan
+from ftool.train.plan import Plan, fit_into_memory
 
 
 def frozen_blocks(recipe: Recipe) -> int:
@@ -57,7 +57,7 @@ def decide_lower(
     plan = replace(plan, keeps_lower=not why_not, reasons={**plan.reasons, "keeps_lower": why})
     if why_not or with_kept is None:
         return plan, memory
-    return replace(plan, memory=with_kept.as_dict()), with_kept
+    return fit_into_memory(plan, recipe.train, with_kept), with_kept
 
 
 def _why_not(plan: Plan, recipe: Recipe, memory: Memory | None) -> str:

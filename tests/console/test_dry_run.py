@@ -67,6 +67,11 @@ def test_data_without_a_common_beginning_are_told(capsys: pytest.CaptureFixture[
     assert lines[-1] == "left out 1 example longer than train.max_length"
 
 
+def test_a_pass_over_frozen_blocks_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    lines = shown(capsys, replace(TRIED, seconds=TRIED.seconds_per_step * TRIED.steps + 90))
+    assert lines[-1] == "frozen blocks 1 min 30 s of this time, before the first step"
+
+
 def test_what_cannot_be_foreseen_is_left_out(capsys: pytest.CaptureFixture[str]) -> None:
     tried = replace(TRIED, expected_memory_gib=None, available_memory_gib=None)
     assert "memory 2.7 GiB measured" in shown(capsys, tried)

@@ -57,7 +57,9 @@ def test_the_base_of_a_run_equals_the_plain_model(run, tmp_path):
     plain = evaluate(str(tmp_path / "base"), recipe=recipe, split="validation")
     assert plain.base is None
     assert plain.metrics == tuned.base.metrics
-    assert (tmp_path / "eval/base/validation/metrics.json").is_file()
+    (report,) = (tmp_path / "eval").glob("*/*/metrics.json")
+    assert report.parent.name == "tiny-validation"
+    assert report.parent.parent.name == f"{tmp_path.name}--base"
 
 
 def test_the_score_in_training_is_the_score_in_the_report(run):

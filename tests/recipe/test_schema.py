@@ -103,7 +103,7 @@ def test_quantized_weights_are_never_trained() -> None:
         recipe(model=quantized, train={"method": {"kind": "full"}})
 
 
-@pytest.mark.parametrize("layers", ["15", "15-", "a-b", "1-2-3", "-1-2", 15, [15, 29]])
+@pytest.mark.parametrize("layers", ["15", "15-", "a-b", "1-2-3", "-1-2", "01-2", 15, [15, 29]])
 def test_what_are_no_blocks_is_refused(layers: Any) -> None:
     assert recipe(train={"method": {"layers": "15-29"}}).train.method.layers == "15-29"
     with pytest.raises(ValidationError):

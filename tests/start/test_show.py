@@ -373,7 +373,7 @@ def test_data_of_other_settings_are_shown_and_told(project: tuple[Path, Recipe])
     assert notes == []
     show(recipe.model_copy(update={"seed": 5}), folder=folder, on_note=notes.append)
     assert len(notes) == 1
-    assert notes[0].endswith("was prepared with other settings than this recipe's `data`")
+    assert notes[0].endswith("was prepared with another `data` or `seed` than this recipe's")
 
 
 def test_the_template_of_the_recipe_is_used(base: Path, tmp_path: Path) -> None:

@@ -77,6 +77,14 @@ def test_what_is_kept_counts_for_the_memory(project, monkeypatch):
     assert kept > 100 * width and kept % width == 0
 
 
+def test_it_is_not_kept_where_memory_cannot_be_foreseen(project, monkeypatch):
+    notes = []
+    monkeypatch.setattr("ftool.train.assemble.estimate_memory", lambda *_, **__: None)
+    dry_run(recipe_of(project, UPPER), on_note=notes.append)
+    (sentence,) = told_of(notes)
+    assert sentence.endswith("not kept: what this architecture needs besides cannot be foreseen")
+
+
 def test_a_dry_run_counts_the_pass_over_the_frozen_blocks(project):
     tried = dry_run(recipe_of(project, UPPER))
     assert tried.plan["keeps_lower"]

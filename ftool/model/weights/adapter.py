@@ -81,7 +81,7 @@ def _check_targets(model: Any, method: Lora, blocks: list[int] | None) -> str | 
         if not any(name == target or name.endswith(f".{target}") for name in layers):
             raise RecipeError(
                 f"train.method.target_modules: {where} no linear layer `{target}`"
-                f"{did_you_mean(target, ends)} It has {', '.join(ends)}"
+                f"{did_you_mean(target, ends) or '.'} There are {', '.join(ends)}"
             )
     tied = model.config.get_text_config().tie_word_embeddings
     if tied and any(target.endswith("lm_head") for target in method.target_modules):

@@ -78,7 +78,7 @@ def text_of(file: BinaryIO, encoding: str) -> TextIO:
 
 
 def detect_encoding(path: Path) -> str:
-    """Return the encoding of a file: its byte order mark, UTF-8, or the most likely other one.
+    """Return the encoding of a file: its byte order, UTF-8, or the most likely other one.
 
     A few broken lines in a UTF-8 file stay UTF-8 (those rows are rejected later); only where most
     of the lines that are not plain ASCII are broken is another encoding looked for.
@@ -88,6 +88,9 @@ def detect_encoding(path: Path) -> str:
         for mark, encoding in _MARKS:
             if head.startswith(mark):
                 return encoding
+        file.seek(0)
+        if wide := _wide_encoding(file.read(_SAMPLE_BYTES)):
+            return wide
         file.seek(0)
         valid = broken = 0
         sample = bytearray()
@@ -102,6 +105,14 @@ def detect_encoding(path: Path) -> str:
             except UnicodeDecodeError:
                 broken += 1
     return _likely_encoding(bytes(sample)) if broken > valid else "utf-8"
+
+
+def _wide_encoding(sample: bytes) -> str | None:
+    """Return the byte order of UTF-16 without a mark: every other byte of most text is zero."""
+    zeros = [sample[start::2].count(0) for start in (0, 1)]
+    if min(zeros) or max(zeros) * 4 < len(sample):
+        return None
+    return "utf-16-be" if zeros[0] else "utf-16-le"
 
 
 def _likely_encoding(sample: bytes) -> str:

@@ -53,6 +53,17 @@ def test_another_encoding_is_detected_where_most_lines_are_not_utf8(
         assert read.read() == text * 5
 
 
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf16_without_a_mark_is_detected(tmp_path: Path, encoding: str) -> None:
+    file = tmp_path / "a.csv"
+    file.write_bytes("prompt,label\nWo ist meine Karte? Wo?,a\n".encode(encoding))
+    assert detect_encoding(file) == encoding
+    file.write_bytes(b"a\0b\0c,\0\0\n" * 9)
+    assert detect_encoding(file) == "utf-8", "zeros stand in either place"
+    file.write_bytes(b"a,b\nc,d\0\n" * 9)
+    assert detect_encoding(file) == "utf-8"
+
+
 def test_undecodable_bytes_are_escaped_one_by_one(tmp_path: Path) -> None:
     file = tmp_path / "a.txt"
     file.write_bytes(b"a\xff\xfeb")

@@ -76,8 +76,9 @@ def test_what_ftool_wrote_is_no_raw_data(tmp_path: Path) -> None:
 
 def test_all_missing_sources_are_named_at_once(tmp_path: Path) -> None:
     write(tmp_path, a_pdf="x")
+    (tmp_path / "empty").mkdir()
     with pytest.raises(DataError) as caught:
-        inputs(tmp_path, "gone.csv", "none/*.csv", "a.pdf", "a**b")
+        inputs(tmp_path, "gone.csv", "none/*.csv", "a.pdf", "a**b", "empty")
     assert caught.value.message.splitlines() == [
         "sources cannot be read:",
         "  gone.csv: no such file or folder",
@@ -85,6 +86,7 @@ def test_all_missing_sources_are_named_at_once(tmp_path: Path) -> None:
         "  a.pdf: .pdf is not a known kind; known are .csv, .tsv, .json, .jsonl, .ndjson, .txt, "
         ".md, .parquet, also .gz",
         "  a**b: no file matches",
+        "  empty: no file is in it",
     ]
 
 
