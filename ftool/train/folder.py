@@ -17,10 +17,11 @@ from ftool.artifacts import (
 )
 from ftool.errors import DivergedError, RunError
 from ftool.lock import LOCK, OWNER, locked
+from ftool.recipe.schema import Recipe
 from ftool.train.assemble import Assembled
 from ftool.train.attempt import ATTEMPT, Death, halved, last_death
 from ftool.train.checkpoint import best_of, load_origin, newest_checkpoint
-from ftool.train.fingerprint import changes, refuse_other
+from ftool.train.fingerprint import FREE, changes, refuse_other
 from ftool.train.order import divided, global_batch, shares
 from ftool.train.plan import HALVED, Plan
 from ftool.train.team import Team
@@ -83,6 +84,14 @@ def finished_run(
         (folder / MANIFEST).unlink()
         return None
     return run
+
+
+def finished_sentence(run: TrainingRun, recipe: Recipe) -> str:
+    """Say that a run is finished, and which changed settings nothing reads any more."""
+    before = run.recipe().train
+    changed = [f"train.{n}" for n in sorted(FREE) if getattr(before, n) != getattr(recipe.train, n)]
+    unread = f", so nothing reads {', '.join(changed)}" if changed else ""
+    return f"{run.path} is finished already{unread}; --fresh trains again"
 
 
 def resumed_checkpoint(

@@ -62,6 +62,7 @@ from ftool.train.folder import (
     RECIPE,
     claim_run,
     finished_run,
+    finished_sentence,
     naming_examples,
     resumed_checkpoint,
     settled_plan,
@@ -186,8 +187,8 @@ def _begin(
     recipe: Recipe, folder: Path, identity: Mapping[str, Any], on_note: OnNote
 ) -> tuple[bool, Path | None]:
     """Tell whether a run is finished already, and the checkpoint to go on from, if any."""
-    if finished_run(folder, identity, on_note=on_note):
-        on_note(f"{folder} is finished already; --fresh trains again")
+    if run := finished_run(folder, identity, on_note=on_note):
+        on_note(finished_sentence(run, recipe))
         return True, None
     checkpoint = resumed_checkpoint(folder, identity, on_note=on_note)
     write_text(folder / RECIPE, dump_recipe(recipe, relative_to=folder))

@@ -121,6 +121,11 @@ def test_a_finished_run_says_so_and_fresh_moves_it_aside(project):
     notes = []
     train(recipe_of(project), on_note=notes.append)
     assert notes == ["runs/tiny is finished already; --fresh trains again"]
+    train(recipe_of(project, "train.batch_size_per_device=2"), on_note=notes.append)
+    assert notes[1:] == [
+        "runs/tiny is finished already, so nothing reads train.batch_size_per_device;"
+        " --fresh trains again"
+    ]
     assert (first.path / "manifest.json").read_bytes() == before
     train(recipe_of(project, "train.epochs=1"), fresh=True)
     assert (project / "runs/tiny.old-1/manifest.json").read_bytes() == before
