@@ -43,7 +43,7 @@ def score_saved(
     """
     if validator is None or not is_best or progress.best_loss is None:
         return None
-    scores = validator.score(read_back(model, folder), step=progress.step)
+    scores = validator.score(read_back(model, folder), step=progress.step, source="saved")
     tolerance = TOLERANCE[model.dtype]
     turned = max(tolerance, FLIPPED / len(validator.examples))
     near = _is_near(scores["loss"], progress.best_loss, tolerance) and (

@@ -27,7 +27,7 @@ from ftool.train.plan import HALVED, Plan
 from ftool.train.team import Team
 
 RECIPE, PLAN, DIVERGED = "recipe.yaml", "plan.json", "diverged.json"
-CHECKPOINTS, MODEL = "checkpoints", "model"
+CHECKPOINTS, MODEL, SCORING = "checkpoints", "model", "scoring"
 LEARNED = ("max_length", "steps_per_epoch", "total_steps", "validate_every")
 """What a resumed run keeps of its plan; the rest is speed and memory."""
 

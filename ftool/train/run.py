@@ -1,12 +1,12 @@
 """Assemble model, data, optimizer, loop; own the run folder."""
 
 import re
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
-from signal import Signals
 from typing import Any
 
 from ftool.artifacts import (
@@ -60,6 +60,7 @@ from ftool.train.folder import (
     MODEL,
     PLAN,
     RECIPE,
+    SCORING,
     claim_run,
     finished_run,
     finished_sentence,
@@ -73,7 +74,7 @@ from ftool.train.lower import kept_lower
 from ftool.train.manifest import run_manifest
 from ftool.train.plan import HALVED, MEMORY_HINT, Plan
 from ftool.train.space import refuse_little_room, room_of
-from ftool.train.stop import Asked, agreed, leaving_off, noted_signals
+from ftool.train.stop import Asked, agreed, leaving_off, noted_signals, stopped_sentence
 from ftool.train.team import Team, joined
 from ftool.train.tracking import StepLog, check_trackers
 from ftool.train.validate import Validator, make_validator
@@ -219,7 +220,8 @@ def _train(
 
     # Free memory differs from process to process, and the form of micro-batches must not.
     parts = replace(parts, plan=team.by_main(settle))
-    parts = replace(parts, validator=team.together(lambda: _validator(parts, watchers)))
+    kept = folder / SCORING if team.is_main else None
+    parts = replace(parts, validator=team.together(lambda: _validator(parts, kept, watchers)))
     with naming_examples(folder / DIVERGED, parts, team):
         model, progress = _run(parts, folder, identity, checkpoint, team, watchers)
 
@@ -229,6 +231,7 @@ def _train(
         manifest = run_manifest(parts, folder, identity, model, progress)
         seconds = round(time.monotonic() - started, 1)
         write_json(folder / MANIFEST, {**manifest, "saved_scores": scores, "seconds": seconds})
+        shutil.rmtree(folder / SCORING, ignore_errors=True)
 
     team.by_main(finish)
 
@@ -243,13 +246,14 @@ def _saved(
     return score_saved(parts.validator, model, folder, progress, is_best=is_best, on_note=on_note)
 
 
-def _validator(parts: Assembled, watchers: Watchers) -> Validator | None:
+def _validator(parts: Assembled, kept: Path | None, watchers: Watchers) -> Validator | None:
     """Choose what is validated; the data were read to the end by then."""
     validator = make_validator(
         parts.recipe,
         parts.dataset,
         parts.encoder,
         max_length=parts.plan.max_length,
+        folder=kept,
         on_progress=watchers.on_progress,
         on_note=watchers.on_note,
     )
@@ -336,7 +340,7 @@ def _consume(
                 saver.save(progress)
                 is_saved = True
             if is_saved and (number := asked()):
-                watchers.on_note(_stopped(number, progress.step))
+                watchers.on_note(stopped_sentence(number, progress.step))
                 raise StoppedError(number)
     watchers.on_note(f"stopped early: {patience} validations without a better one")
     return progress
@@ -346,11 +350,6 @@ def _is_due(progress: Progress, plan: Plan) -> bool:
     """Tell whether a step is saved: at its interval, as the best so far, as the last."""
     step = progress.step
     return step in (plan.total_steps, progress.best_step) or step % plan.checkpoint_every == 0
-
-
-def _stopped(number: int, step: int) -> str:
-    name = Signals(number).name
-    return f"stopped by {name}: step {step} is saved, the same command goes on from there"
 
 
 def _resume(checkpoint: Path | None, model: Any, optimizer: Any, note: OnNote) -> Progress:

@@ -78,6 +78,12 @@ def _obey(handlers: dict[signal.Signals, Any]) -> None:
         signal.signal(number, handler)
 
 
+def stopped_sentence(number: int, step: int) -> str:
+    """Say which signal stopped a training, and that it goes on from its step."""
+    name = signal.Signals(number).name
+    return f"stopped by {name}: step {step} is saved, the same command goes on from there"
+
+
 def agreed(came: list[int], accelerator: Any) -> Asked:
     """Return what tells which signal asks for a stop, whichever process it reached.
 

@@ -2,22 +2,34 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
-from ftool.artifacts import OnNote, OnProgress, PreparedDataset
+import torch
+import xxhash
+
+from ftool.artifacts import OnNote, OnProgress, Prediction, PreparedDataset
 from ftool.errors import DivergedError
 from ftool.eval.measure.own_metric import Metric, make_metric
 from ftool.eval.measure.statistics import stratified_sample
+from ftool.eval.predict.predictions import predict_resumably
 from ftool.eval.predict.scorer import Scorer, choose_mode
 from ftool.example import Example
 from ftool.model.tokens.encode import Encoder, encode_examples
 from ftool.recipe.schema import Recipe
 
+KEPT_AFTER = 3.0
+"""Seconds from which on it pays to keep what is found; less is made again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Validator:
-    """What is scored and by which metric, with the same scorer as `ftool eval`."""
+    """What is scored and by which metric, with the same scorer as `ftool eval`.
+
+    What takes long is kept in `folder` a batch at a time, so that a process that ends in the middle
+    loses little; nothing is kept where that is None.
+    """
 
     examples: Sequence[Example]
     encoder: Encoder
@@ -27,25 +39,28 @@ class Validator:
     compute: Metric | None
     max_new_tokens: int
     on_progress: OnProgress
+    folder: Path | None = None
 
-    def score(self, model: Any, *, step: int) -> dict[str, float]:
+    def score(self, model: Any, *, step: int, source: str = "training") -> dict[str, float]:
         """Return `loss` (nats per learned token) and the metric.
 
         Args:
             model: after a step.
             step: that was made last, counted from 1.
+            source: of the weights, whose findings are kept apart.
 
         Raises:
             DivergedError: the loss is not finite.
         """
         scorer = Scorer(model, self.encoder, self.mode, self.label_names, self.max_new_tokens)
-        losses = scorer.losses(self.examples, on_progress=self.on_progress)
-        learned = sum(tokens for _, tokens in losses)
-        scores = {"loss": sum(loss * tokens for loss, tokens in losses) / learned}
+        kept = self.folder and self.folder / source
+        rows = self._asked(replace(scorer, mode="loss"), kept)
+        learned = sum(row.learned_tokens for row in rows)
+        scores = {"loss": sum((row.loss or 0.0) * row.learned_tokens for row in rows) / learned}
         if not math.isfinite(scores["loss"]):
             raise DivergedError(step, f"the validation loss is {scores['loss']}")
         if self.compute:
-            predictions = scorer.predict(self.examples, on_progress=self.on_progress)
+            predictions = self._asked(scorer, kept)
             scores[self.metric] = self.compute(
                 [str(prediction.expected) for prediction in predictions],
                 [prediction.predicted for prediction in predictions],
@@ -53,9 +68,31 @@ class Validator:
         model.train()
         return scores
 
+    def _asked(self, scorer: Scorer, kept: Path | None) -> list[Prediction]:
+        if kept is None:
+            return scorer.predict(self.examples, on_progress=self.on_progress)
+        return predict_resumably(
+            scorer,
+            self.examples,
+            file=kept / f"{scorer.mode}.jsonl",
+            inputs={"weights": _digest(scorer.model)},
+            after_seconds=KEPT_AFTER,
+            on_progress=self.on_progress,
+        )
+
     def goodness(self, scores: dict[str, float]) -> float:
         """Return the metric so that more is better."""
         return -scores["loss"] if self.metric == "loss" else scores[self.metric]
+
+
+def _digest(model: Any) -> str:
+    """Return the xxh3 of everything that is learned."""
+    digest = xxhash.xxh3_128()
+    for name, value in model.named_parameters():
+        if value.requires_grad:
+            digest.update(name.encode())
+            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def make_validator(
@@ -64,10 +101,20 @@ def make_validator(
     encoder: Encoder,
     *,
     max_length: int,
+    folder: Path | None = None,
     on_progress: OnProgress,
     on_note: OnNote,
 ) -> Validator | None:
     """Choose the validation examples once; None where nothing is validated.
+
+    Args:
+        recipe: every setting.
+        dataset: with the validation split.
+        encoder: of the model.
+        max_length: longest example in tokens.
+        folder: for what is found, see `Validator`.
+        on_progress: told how many examples are scored.
+        on_note: told what is not validated, and why.
 
     Raises:
         RecipeError: the mode needs labels and there are none, or the metric cannot be computed.
@@ -105,4 +152,5 @@ def make_validator(
         compute=compute,
         max_new_tokens=recipe.eval.max_new_tokens,
         on_progress=on_progress,
+        folder=folder,
     )

@@ -113,7 +113,7 @@ def test_adapters_are_attached_from_the_seed_alone(project):
 
 def test_data_of_other_settings_are_refused(project):
     recipe = load_recipe(project / "recipe.yaml", ["data.system=Other."])
-    with pytest.raises(DataError, match="prepared with other settings"):
+    with pytest.raises(DataError, match="prepared with another `data`"):
         open_dataset(recipe, project / "data")
 
 

@@ -152,7 +152,7 @@ def test_missing_and_stale_data_name_the_next_command(project):
     with pytest.raises(DataError, match="is not a prepared dataset") as caught:
         train(recipe_of(project, "data.name=other"))
     assert caught.value.hint == "run: ftool prepare"
-    with pytest.raises(DataError, match="other settings"):
+    with pytest.raises(DataError, match="another `data` or `seed`"):
         train(recipe_of(project, "data.system=Something else."))
 
 

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 from tiny import make_project, tiny_model, tiny_tokenizer
@@ -44,10 +46,42 @@ def test_the_scores_are_those_of_the_scorer(project):
     expected = label_metrics(
         [p.expected for p in predictions], [p.predicted for p in predictions], dataset.label_names
     )
-    losses = scorer.losses(examples)
-    mean = sum(loss * n for loss, n in losses) / sum(n for _, n in losses)
+    rows = Scorer(model, made.encoder, "loss", ()).predict(examples)
+    mean = sum(row.loss * row.learned_tokens for row in rows)
+    mean /= sum(row.learned_tokens for row in rows)
     assert scores == pytest.approx({"loss": mean, "f1_macro": expected["f1_macro"]})
     assert made.goodness(scores) == scores["f1_macro"]
+
+
+@pytest.mark.parametrize("mode", ["loss", "rank"])
+def test_an_interrupted_scoring_goes_on_to_the_same_bits(project, tmp_path, monkeypatch, mode):
+    monkeypatch.setattr("ftool.train.validate.KEPT_AFTER", 0)
+    for module in ("eval.predict.losses", "model.answers.rank"):
+        monkeypatch.setattr(f"ftool.{module}.BATCH_TOKENS", 30)  # a few examples
+    recipe, dataset = project
+    made, model = replace(validator(recipe, dataset), folder=tmp_path / "kept"), tiny_model()
+    expected = validator(recipe, dataset).score(model, step=1)
+    stage, dones = {"loss": "computing the loss", "rank": "ranking labels"}[mode], []
+
+    def interrupt(*told):
+        if told[0] == stage:
+            dones.append(told[1])
+        if len(dones) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        replace(made, on_progress=interrupt).score(model, step=1)
+    told = []
+    going_on = replace(made, on_progress=lambda *words: told.append(words))
+    assert going_on.score(model, step=1) == expected
+    again = [words[1] for words in told if words[0] == stage]
+    assert again[0] >= dones[1] > 0, "whole batches were kept"
+    told.clear()
+    assert going_on.score(model, step=1, source="saved") == expected
+    assert next(words[1] for words in told if words[0] == stage) == dones[0], "for itself"
+    with torch.no_grad():
+        model.lm_head.weight.mul_(1.5)
+    assert going_on.score(model, step=2) == validator(recipe, dataset).score(model, step=2)
 
 
 def test_the_sample_is_fixed_and_holds_every_label(project):

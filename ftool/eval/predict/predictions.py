@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def predict_resumably(
     *,
     file: Path,
     inputs: Mapping[str, Any],
+    after_seconds: float = 0.0,
     on_note: OnNote = ignore_note,
     on_progress: OnProgress = ignore_progress,
 ) -> list[Prediction]:
@@ -43,6 +45,7 @@ def predict_resumably(
         examples: with ids that are their own.
         file: predictions.jsonl; its inputs' fingerprint is kept beside it.
         inputs: everything that decides the predictions.
+        after_seconds: what is made in less time is not kept.
         on_note: told how many are used again, and what slows the scorer down.
         on_progress: told how many there are.
 
@@ -57,16 +60,18 @@ def predict_resumably(
     if found:
         on_note(f"{len(found)} of {len(examples)} predictions were there already")
     known = {place for place, example in enumerate(examples) if example.id in found}
-    is_begun = False
+    is_begun, started = False, time.monotonic()
     for batch in scorer.batches(examples, known=known, on_progress=on_progress, on_note=on_note):
-        if not is_begun and len(known) < len(examples):  # not before the model could answer one
+        new = {examples[place].id: row for place, row in batch.items() if place not in known}
+        is_long = time.monotonic() - started >= after_seconds
+        if is_long and not is_begun and new:  # not before the model could answer one
             file.parent.mkdir(parents=True, exist_ok=True)
             file.with_name(METRICS_FILE).unlink(missing_ok=True)
             write_jsonl(file, [prediction.as_dict() for prediction in found.values()])
             write_json(made_of, stated)
             is_begun = True
-        new = {examples[place].id: row for place, row in batch.items() if place not in known}
-        _append(file, list(new.values()))
+        if is_begun:
+            _append(file, list(new.values()))
         found |= new
     return [found[example.id] for example in examples]
 

@@ -185,18 +185,6 @@ class Scorer:
             )
         return prompts
 
-    def losses(
-        self, examples: Sequence[Example], *, on_progress: OnProgress = ignore_progress
-    ) -> list[tuple[float, int]]:
-        """Return the mean loss (nats per learned token) and learned tokens of every example."""
-        self.model.eval()
-        found: Predictions = {}
-        for batch in loss_batches(self.model, self.encoder, examples):
-            found.update(batch)
-            on_progress("computing the loss", len(found), len(examples))
-        rows = [found[place] for place in range(len(examples))]
-        return [(row.loss or 0.0, row.learned_tokens) for row in rows]
-
 
 def choose_mode(wanted: str, label_names: Sequence[str], *, kind: str = "chat") -> str:
     """Resolve `auto`, and refuse what the data cannot give.

@@ -24,7 +24,7 @@ PAIRS = (
     ("input", "output"),
 )
 TEXTS = ("text", "message", "utterance", "sentence", "query")
-COLUMNS_SHOWN = 20
+COLUMNS_SHOWN, LETTERS_SHOWN = 20, 60
 LABELS = ("label", "category", "intent", "class")
 
 
@@ -132,8 +132,7 @@ def check_columns(
     if missing:
         near = did_you_mean(missing[0].strip("`"), list(columns))
         raise DataError(
-            f"{shown} has no column {', '.join(missing)}{near}\n"
-            f"  its columns: {listed(columns, COLUMNS_SHOWN)}",
+            f"{shown} has no column {', '.join(missing)}{near}\n  its columns: {_named(columns)}",
             hint="correct `columns` of this source in the recipe",
         )
     if not recognised:
@@ -141,10 +140,10 @@ def check_columns(
 
 
 def _undetected(shown: str, columns: list[str], kind: str) -> DataError:
-    first, last = columns[0], columns[-1]
+    first, last = _brief(columns[0]), _brief(columns[-1])
     if kind == "text":
         return DataError(
-            f"{shown}: no text column found among {', '.join(columns)}",
+            f"{shown}: no text column found among {_named(columns)}",
             hint=f"name it in the recipe: columns: {{text: {last}}}",
         )
     is_corpus = detect(columns, {}, "text") is not None
@@ -152,9 +151,18 @@ def _undetected(shown: str, columns: list[str], kind: str) -> DataError:
     parts = f"prompt: {first}, label: {last}" if len(columns) > 1 else f"messages: {first}"
     return DataError(
         f"{shown}: no conversation, prompt with completion, or text with label "
-        f"found among its columns {', '.join(columns)}{corpus}",
+        f"found among its columns {_named(columns)}{corpus}",
         hint=f"name them in the recipe: columns: {{{parts}}}",
     )
+
+
+def _named(columns: Sequence[str]) -> str:
+    return listed([_brief(name) for name in columns], COLUMNS_SHOWN)
+
+
+def _brief(name: str) -> str:
+    """Cut what no column is called, such as a row that was read as the header."""
+    return name if len(name) <= LETTERS_SHOWN else f"{name[: LETTERS_SHOWN - 1]}…"
 
 
 def detect(names: Collection[str], given: Mapping[str, str], kind: str) -> Shape | None:

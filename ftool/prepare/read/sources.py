@@ -5,7 +5,7 @@ import json
 import unicodedata
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
@@ -107,7 +107,7 @@ def find_inputs(folder: Path, sources: "Sequence[Source]", on_note: OnNote) -> l
             )
         known = [(shown, path) for shown, path in files if _extension(path) in EXTENSIONS]
         if not known:
-            problems.append(_problem(source.path, files, is_folder=(folder / source.path).is_dir()))
+            problems.append(_problem(source.path, files, folder))
         elif len(known) < len(files):
             unknown = sorted({_extension(path) for _, path in files} - set(EXTENSIONS))
             on_note(
@@ -128,10 +128,12 @@ def find_inputs(folder: Path, sources: "Sequence[Source]", on_note: OnNote) -> l
     return sorted(inputs, key=lambda found: found.origin)
 
 
-def _problem(written: str, files: list[tuple[str, Path]], *, is_folder: bool) -> str:
+def _problem(written: str, files: list[tuple[str, Path]], folder: Path) -> str:
     if not files:
         no_file = "no file matches" if _is_pattern(written) else "no such file or folder"
-        return f"{written}: {'no file is in it' if is_folder else no_file}"
+        with suppress(OSError, ValueError):  # no path of this disk
+            no_file = "no file is in it" if (folder / written).is_dir() else no_file
+        return f"{written}: {no_file}"
     found = ", ".join(sorted({_extension(path) or "no extension" for _, path in files}))
     return f"{written}: {found} is not a known kind; known are {', '.join(EXTENSIONS)}, also .gz"
 

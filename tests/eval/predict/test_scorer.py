@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -42,17 +43,17 @@ def reference_losses(model, encoder):
 def test_losses_are_the_models_own_per_example():
     made = scorer("loss")
     expected = list(reference_losses(made.model, made.encoder))
-    found = made.losses(EXAMPLES)
-    assert [tokens for _, tokens in found] == [tokens for _, tokens in expected]
-    assert [loss for loss, _ in found] == pytest.approx([loss for loss, _ in expected], abs=1e-5)
+    found = made.predict(EXAMPLES)
+    assert [row.learned_tokens for row in found] == [tokens for _, tokens in expected]
+    assert [row.loss for row in found] == pytest.approx([loss for loss, _ in expected], abs=1e-5)
 
 
 def label_totals(made, item):
     """Return minus the log-probability of every label, by its loss."""
     totals = {}
     for label in LABELS:
-        loss, tokens = made.losses([example(0, item.messages[0].content, label)])[0]
-        totals[label] = loss * tokens
+        (row,) = replace(made, mode="loss").predict([example(0, item.messages[0].content, label)])
+        totals[label] = row.loss * row.learned_tokens
     return totals
 
 

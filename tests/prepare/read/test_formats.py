@@ -224,6 +224,16 @@ def test_unknown_shape_says_what_to_write() -> None:
     assert caught.value.hint.endswith("columns: {text: page}")
 
 
+def test_a_row_that_was_read_as_the_header_is_cut() -> None:
+    some = reader()
+    with pytest.raises(Unusable):
+        some.example(Row(1, "", {"9" * 5000: "q", **{f"c{n}": "x" for n in range(30)}}))
+    with pytest.raises(DataError, match="9999…, c0, c1") as caught:
+        check(some)
+    assert len(caught.value.message) < 400 and len(caught.value.hint) < 200
+    assert "and 11 more" in caught.value.message
+
+
 def test_text_alone_needs_another_kind() -> None:
     some = reader()
     with pytest.raises(Unusable):
