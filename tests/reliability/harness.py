@@ -2,6 +2,7 @@
 
 import builtins
 import contextlib
+import dataclasses
 import functools
 import hashlib
 import importlib
@@ -460,10 +461,15 @@ def poison_gradient(call: int, value: float) -> None:
 
 def poison_validation(value: float) -> None:
     """Make the validation loss not finite."""
-    from ftool.eval.predict.scorer import Scorer
+    from ftool.eval.predict import scorer
 
-    made = Scorer.losses
-    Scorer.losses = lambda self, *a, **n: [(value, t) for _, t in made(self, *a, **n)]
+    made = scorer.loss_batches
+
+    def poisoned(*arguments: Any, **named: Any) -> Any:
+        for batch in made(*arguments, **named):
+            yield {place: dataclasses.replace(row, loss=value) for place, row in batch.items()}
+
+    scorer.loss_batches = poisoned
 
 
 # Damage to files.

@@ -121,10 +121,14 @@ def test_without_an_example_that_fits_nothing_is_validated(project):
     assert "none of its examples fits" in notes[-1]
 
 
-def test_a_loss_that_is_not_finite_is_refused(project):
+def test_a_loss_that_is_not_finite_is_refused(project, tmp_path, monkeypatch):
     recipe, dataset = project
     model = tiny_model()
     with torch.no_grad():
         model.lm_head.weight.fill_(float("nan"))
-    with pytest.raises(RunError, match="the validation loss is nan"):
-        validator(recipe, dataset).score(model, step=1)
+    made = validator(recipe, dataset)
+    kept = replace(made, folder=tmp_path / "kept")
+    monkeypatch.setattr("ftool.train.validate.KEPT_AFTER", 0)
+    for one in (made, kept, kept):
+        with pytest.raises(RunError, match="the validation loss is nan"):
+            one.score(model, step=1)

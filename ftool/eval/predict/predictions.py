@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from ftool.artifacts import (
     ignore_progress,
     read_json,
     write_json,
-    write_jsonl,
+    write_text,
 )
 from ftool.errors import RunError
 from ftool.eval.predict.scorer import Scorer
@@ -67,11 +67,11 @@ def predict_resumably(
         if is_long and not is_begun and new:  # not before the model could answer one
             file.parent.mkdir(parents=True, exist_ok=True)
             file.with_name(METRICS_FILE).unlink(missing_ok=True)
-            write_jsonl(file, [prediction.as_dict() for prediction in found.values()])
+            write_text(file, _lines(found.values()))
             write_json(made_of, stated)
             is_begun = True
         if is_begun:
-            _append(file, list(new.values()))
+            _append(file, new.values())
         found |= new
     return [found[example.id] for example in examples]
 
@@ -97,9 +97,13 @@ def _read(file: Path) -> dict[str, Prediction]:
     return found
 
 
-def _append(file: Path, predictions: Sequence[Prediction]) -> None:
-    lines = (json.dumps(row.as_dict(), ensure_ascii=False) + "\n" for row in predictions)
+def _lines(predictions: Iterable[Prediction]) -> str:
+    """Return JSON Lines; a loss that is not finite is kept as it is, for its reader refuses it."""
+    return "".join(json.dumps(row.as_dict(), ensure_ascii=False) + "\n" for row in predictions)
+
+
+def _append(file: Path, predictions: Iterable[Prediction]) -> None:
     with file.open("a", encoding="utf-8") as out:
-        out.writelines(lines)
+        out.write(_lines(predictions))
         out.flush()
         os.fsync(out.fileno())
