@@ -1,7 +1,7 @@
 """Scoring during training: the loss and `eval.metric` on a fixed sample of validation examples."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -53,14 +53,14 @@ class Validator:
             DivergedError: the loss is not finite.
         """
         scorer = Scorer(model, self.encoder, self.mode, self.label_names, self.max_new_tokens)
-        kept = self.folder and self.folder / source
-        rows = self._asked(replace(scorer, mode="loss"), kept)
+        ask = self._asker(model, source)
+        rows = ask(replace(scorer, mode="loss"))
         learned = sum(row.learned_tokens for row in rows)
         scores = {"loss": sum((row.loss or 0.0) * row.learned_tokens for row in rows) / learned}
         if not math.isfinite(scores["loss"]):
             raise DivergedError(step, f"the validation loss is {scores['loss']}")
         if self.compute:
-            predictions = self._asked(scorer, kept)
+            predictions = ask(scorer)
             scores[self.metric] = self.compute(
                 [str(prediction.expected) for prediction in predictions],
                 [prediction.predicted for prediction in predictions],
@@ -68,14 +68,16 @@ class Validator:
         model.train()
         return scores
 
-    def _asked(self, scorer: Scorer, kept: Path | None) -> list[Prediction]:
-        if kept is None:
-            return scorer.predict(self.examples, on_progress=self.on_progress)
-        return predict_resumably(
+    def _asker(self, model: Any, source: str) -> Callable[[Scorer], list[Prediction]]:
+        """Return what asks a scorer of the model, in this mode and that."""
+        if self.folder is None:
+            return lambda scorer: scorer.predict(self.examples, on_progress=self.on_progress)
+        kept, inputs = self.folder / source, {"weights": _digest(model)}
+        return lambda scorer: predict_resumably(
             scorer,
             self.examples,
             file=kept / f"{scorer.mode}.jsonl",
-            inputs={"weights": _digest(scorer.model)},
+            inputs=inputs,
             after_seconds=KEPT_AFTER,
             on_progress=self.on_progress,
         )
@@ -91,7 +93,7 @@ def _digest(model: Any) -> str:
     for name, value in model.named_parameters():
         if value.requires_grad:
             digest.update(name.encode())
-            digest.update(value.detach().cpu().contiguous().view(torch.uint8).numpy())
+            digest.update(value.detach().cpu().flatten().view(torch.uint8).numpy())
     return digest.hexdigest()
 
 

@@ -84,6 +84,15 @@ def test_an_interrupted_scoring_goes_on_to_the_same_bits(project, tmp_path, monk
     assert going_on.score(model, step=2) == validator(recipe, dataset).score(model, step=2)
 
 
+def test_a_weight_that_is_a_single_number_counts(project, tmp_path):
+    recipe, dataset = project
+    model = tiny_model()
+    expected = validator(recipe, dataset).score(model, step=1)
+    model.gate = torch.nn.Parameter(torch.tensor(1.0))
+    made = replace(validator(recipe, dataset), folder=tmp_path / "kept")
+    assert made.score(model, step=1) == expected
+
+
 def test_the_sample_is_fixed_and_holds_every_label(project):
     recipe, dataset = project
     chosen = validator(recipe, dataset, examples=6).examples
