@@ -1,10 +1,15 @@
-from ftool.wording import counted, listed
+from ftool.wording import counted, cut, listed
 
 
 def test_a_number_with_its_noun() -> None:
     assert counted(1, "step") == "1 step"
     assert counted(1200, "step") == "1,200 steps"
     assert counted(2, "entry", "entries") == "2 entries"
+
+
+def test_a_long_text_is_cut() -> None:
+    assert cut("abc", 3) == "abc"
+    assert cut("abcd", 3) == "ab…"
 
 
 def test_a_list_is_cut_and_counted() -> None:

@@ -7,12 +7,14 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoModelForCausalLM,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
     LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
+    PretrainedConfig,
     PreTrainedTokenizerFast,
 )
 
@@ -82,20 +84,25 @@ def tiny_gpt2() -> GPT2LMHeadModel:
     return GPT2LMHeadModel(config).eval()
 
 
-def windowed_model() -> MistralForCausalLM:
-    """Return a two-layer random Mistral that sees only the last four tokens."""
+def tiny_of(config: type[PretrainedConfig], **settings: Any) -> Any:
+    """Return a two-layer random model of another architecture."""
     torch.manual_seed(0)
-    config = MistralConfig(
+    made = config(
         vocab_size=300,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        sliding_window=4,
         max_position_embeddings=256,
+        **settings,
     )
-    return MistralForCausalLM(config).eval()
+    return AutoModelForCausalLM.from_config(made).eval()
+
+
+def windowed_model() -> MistralForCausalLM:
+    """Return a Mistral that sees only the last four tokens."""
+    return tiny_of(MistralConfig, sliding_window=4)
 
 
 def save_tiny_base(folder: Path, **settings: Any) -> Path:

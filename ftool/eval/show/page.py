@@ -15,6 +15,7 @@ from ftool.eval.measure.paired import verdict_in_words
 from ftool.eval.report import Report
 from ftool.eval.show.drawings import Line, chart
 from ftool.example import Example
+from ftool.wording import cut
 
 PAGE_FILE = "report.html"
 MARKED = 20
@@ -130,8 +131,7 @@ def _shown(seen: Seen) -> list[Shown]:
 def _text(example: Example) -> str:
     """Return the words that are asked, in one line, cut where they are long."""
     said = "\n".join(message.content for message in example.prompt if message.role != "system")
-    line = " ".join(said.split())
-    return line if len(line) <= LETTERS else line[: LETTERS - 1] + "…"
+    return cut(" ".join(said.split()), LETTERS)
 
 
 def _confusions(report: Report, rows: Mapping[str, Shown]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from ftool.errors import DataError, did_you_mean
 from ftool.example import Example, Message, Role
 from ftool.prepare.read.json_text import TOO_DEEP, is_too_deep
 from ftool.prepare.read.rows import Row, Unusable
-from ftool.wording import listed
+from ftool.wording import cut, listed
 
 if TYPE_CHECKING:
     from ftool.recipe.schema import Columns, Data
@@ -140,7 +140,7 @@ def check_columns(
 
 
 def _undetected(shown: str, columns: list[str], kind: str) -> DataError:
-    first, last = _brief(columns[0]), _brief(columns[-1])
+    first, last = cut(columns[0], LETTERS_SHOWN), cut(columns[-1], LETTERS_SHOWN)
     if kind == "text":
         return DataError(
             f"{shown}: no text column found among {_named(columns)}",
@@ -157,12 +157,8 @@ def _undetected(shown: str, columns: list[str], kind: str) -> DataError:
 
 
 def _named(columns: Sequence[str]) -> str:
-    return listed([_brief(name) for name in columns], COLUMNS_SHOWN)
-
-
-def _brief(name: str) -> str:
-    """Cut what no column is called, such as a row that was read as the header."""
-    return name if len(name) <= LETTERS_SHOWN else f"{name[: LETTERS_SHOWN - 1]}…"
+    """Name columns; what no column is called, such as a row read as the header, is cut."""
+    return listed([cut(name, LETTERS_SHOWN) for name in columns], COLUMNS_SHOWN)
 
 
 def detect(names: Collection[str], given: Mapping[str, str], kind: str) -> Shape | None:

@@ -4,8 +4,8 @@ import functools
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import tiny_gpt2, tiny_model
-from transformers import PhiConfig, PhiForCausalLM
+from tiny import tiny_gpt2, tiny_model, tiny_of
+from transformers import PhiConfig
 
 from ftool.example import EncodedExample
 from ftool.model.compute.batch import make_row
@@ -108,11 +108,7 @@ def test_only_what_gives_the_same_losses_is_kept():
 
 
 def test_what_is_drawn_before_the_blocks_that_learn_is_found():
-    config = PhiConfig(
-        **{"vocab_size": 300, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2},
-        **{"num_attention_heads": 4, "max_position_embeddings": 128, "embd_pdrop": 0.5},
-    )
-    model = PhiForCausalLM(config).eval()
+    model = tiny_of(PhiConfig, embd_pdrop=0.5)
     assert enable_rows(model, EXAMPLES)
     before = torch.random.get_rng_state()
     assert not can_keep(model, 1, EXAMPLES)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from tiny import tiny_gpt2, tiny_model, windowed_model
-from transformers import Qwen3MoeConfig, Qwen3MoeForCausalLM
+from tiny import tiny_gpt2, tiny_model, tiny_of, windowed_model
+from transformers import Qwen3MoeConfig
 
 from ftool.errors import RecipeError
 from ftool.example import EncodedExample
@@ -145,12 +145,8 @@ def test_an_architecture_that_needs_values_is_not_foreseen():
 
 @pytest.mark.filterwarnings("ignore:The following .*_pattern keys:RuntimeWarning")
 def test_experts_behind_adapters_are_not_foreseen_and_not_talked_about(caplog, capfd):
-    config = Qwen3MoeConfig(
-        **{"vocab_size": 300, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2},
-        **{"num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 8},
-        **{"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16},
-    )
-    model = attach_adapter(Qwen3MoeForCausalLM(config), Lora(r=4), seed=0)
+    experts = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16}
+    model = attach_adapter(tiny_of(Qwen3MoeConfig, head_dim=8, **experts), Lora(r=4), seed=0)
     batch = micro_batch(examples(2), shared=False)
     assert estimate_memory(model, batch, dtype=torch.float32) is None
     assert caplog.text == "" and capfd.readouterr().err == ""

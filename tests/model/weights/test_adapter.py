@@ -3,8 +3,8 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tiny import make_project, save_tiny_base, tiny_tokenizer
-from transformers import AutoModelForCausalLM, PhimoeConfig, PhimoeForCausalLM
+from tiny import make_project, save_tiny_base, tiny_of, tiny_tokenizer
+from transformers import AutoModelForCausalLM, PhimoeConfig
 
 from ftool.errors import RecipeError, RunError
 from ftool.model.weights.adapter import (
@@ -84,16 +84,13 @@ def test_adapters_in_chosen_blocks_are_those_of_all_blocks_there(tmp_path, targe
 
 @pytest.mark.parametrize("layers", [None, "1-1"])
 def test_routers_of_experts_get_no_adapter(layers):
-    config = PhimoeConfig(
-        **{"vocab_size": 300, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2},
-        **{"num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 4},
-    )
-    model = attach_adapter(PhimoeForCausalLM(config), Lora(r=4, layers=layers), seed=0)
+    base = tiny_of(PhimoeConfig, num_local_experts=4)
+    with pytest.raises(RecipeError, match="no linear layer `router`"):
+        attach_adapter(base, Lora(target_modules=["router"]), seed=0)
+    model = attach_adapter(base, Lora(r=4, layers=layers), seed=0)
     ends = {name.split(".lora_")[0].rpartition(".")[2] for name in learned(model)}
     assert ends == {"q_proj", "k_proj", "v_proj", "o_proj"}
     assert logits(model).isfinite().all()
-    with pytest.raises(RecipeError, match="no linear layer `router`"):
-        attach_adapter(PhimoeForCausalLM(config), Lora(target_modules=["router"]), seed=0)
 
 
 @pytest.mark.parametrize("layers", ["0-2", "1-0"])
