@@ -22,7 +22,7 @@ check: $(READY)
 	$(BIN)/python -m pytest
 
 reliability: $(READY)
-	FTOOL_LONG=1 $(BIN)/python -m pytest tests/reliability
+	FTOOL_LONG=1 $(BIN)/python -m pytest -o faulthandler_timeout=0 tests/reliability
 
 fix: $(READY)
 	$(BIN)/ruff format .

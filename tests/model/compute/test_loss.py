@@ -134,8 +134,9 @@ def test_a_wrapper_for_several_processes_sees_one_call_and_averages_its_gradient
     store = torch.distributed.HashStore()
     torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
     try:
-        wrapped = torch.nn.parallel.DistributedDataParallel(tied())
-        found = losses_and_gradients(wrapped)
+        # Nameless: a wrapper that outlives its group waits, when freed, for the group's threads,
+        # and they may wait for the interpreter, which it holds.
+        found = losses_and_gradients(torch.nn.parallel.DistributedDataParallel(tied()))
     finally:
         torch.distributed.destroy_process_group()
     for one, other in zip(found, alone, strict=True):
