@@ -19,6 +19,7 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tests/project/sizes.py
 	$(BIN)/python -m pytest
 
 reliability: $(READY)

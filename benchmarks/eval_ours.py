@@ -22,7 +22,7 @@ from ftool.metrics import score_labels
 from ftool.model.answers.label_scores import scores_in_full
 from ftool.model.tokens.encode import make_encoder
 from ftool.model.weights.load import load_base_model
-from ftool.recipe.schema import Model
+from ftool.recipe.blocks.model import Model
 
 DRAWS = 10_000
 BRUTE_ROWS = 64

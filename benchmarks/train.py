@@ -30,7 +30,9 @@ from ftool.model.weights.adapter import attach_adapter
 from ftool.model.weights.embedded import embedded_model_path
 from ftool.model.weights.load import load_base_model, load_tokenizer
 from ftool.prepare.run import prepare
-from ftool.recipe.schema import Lora, Model, Recipe
+from ftool.recipe.blocks.model import Model
+from ftool.recipe.blocks.train import Lora
+from ftool.recipe.schema import Recipe
 from ftool.train.order import global_batch
 
 Results = dict[str, dict[str, dict[str, Any]]]

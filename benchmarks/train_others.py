@@ -16,7 +16,7 @@ from rivals import OTHER_REQUIREMENTS, Unfit, installed
 from train_turns import CORES, last_line, surroundings
 
 from ftool.model.weights.load import load_base_model
-from ftool.recipe.schema import Model
+from ftool.recipe.blocks.model import Model
 
 SECONDS = 240
 """Until a program is ended."""

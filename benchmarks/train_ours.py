@@ -14,7 +14,8 @@ from train_data import make_recipe
 from ftool.artifacts import PreparedDataset, TrainingStep
 from ftool.model.tokens.encode import encode_examples, make_encoder
 from ftool.model.weights.load import load_tokenizer
-from ftool.recipe.schema import Model, Recipe
+from ftool.recipe.blocks.model import Model
+from ftool.recipe.schema import Recipe
 from ftool.train.run import train
 
 CONTEXT = 8192

@@ -26,7 +26,14 @@ tally.py            hits, support and predictions per label
 resample.py         bootstrap of rows and of groups of rows
 keys.py             equal bytes for examples that say the same
 recipe/             the one declaration of every setting
-  schema.py           Recipe: types, defaults, bounds, meanings
+  schema.py           Recipe: all blocks, and what holds between them
+  types.py            what settings are made of: numbers with bounds, names, spans
+  blocks/             types, defaults, bounds, meanings
+    model.py            the base model
+    data.py             sources, columns, cleaning, splits
+    train.py            the fine-tuning
+    eval.py             the scoring
+    hub.py              the publishing
   file.py             find, load and write recipe files
   contradictions.py   settings of the data that cannot hold together
   document.py         YAML text -> plain values with the line of every key; overrides

@@ -8,7 +8,7 @@ from ftool.example import Example, Message
 from ftool.prepare.decide.table import Table, read_table
 from ftool.prepare.read.rows import Finding, Row
 from ftool.prepare.refine.shard import Shard, ShardWriter
-from ftool.recipe.schema import Source
+from ftool.recipe.blocks.data import Source
 
 Given = tuple[Example, int]
 """An example and the index of its source."""

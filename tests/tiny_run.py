@@ -13,7 +13,7 @@ from ftool.artifacts import Prediction, TrainingRun, write_json, write_jsonl
 from ftool.eval.report import label_comparison, label_report
 from ftool.model.weights.adapter import attach_adapter, save_model
 from ftool.model.weights.load import weights_sha256
-from ftool.recipe.schema import Lora
+from ftool.recipe.blocks.train import Lora
 from ftool.seal import sealed_files
 
 FINGERPRINT = "d" * 64

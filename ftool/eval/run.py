@@ -39,7 +39,9 @@ from ftool.metrics import LABEL_METRICS, Estimate
 from ftool.model.tokens.encode import make_encoder
 from ftool.model.weights.adapter import load_run_model
 from ftool.model.weights.load import LoadedModel, choose_device, load_base_model
-from ftool.recipe.schema import Data, Model, Recipe, Source
+from ftool.recipe.blocks.data import Data, Source
+from ftool.recipe.blocks.model import Model
+from ftool.recipe.schema import Recipe
 from ftool.shortage import shortages_told
 
 MEMORY_HINT = "what is predicted stays; close other programs, then run the same command again"

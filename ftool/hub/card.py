@@ -11,7 +11,8 @@ from ftool.hub.markdown import duration, escape, fenced, quote, table
 from ftool.hub.origin import hub_id, is_embedded, public_name
 from ftool.hub.results import METRICS, is_of, learning_curve, results
 from ftool.model.weights import embedded
-from ftool.recipe.schema import Lora, Recipe
+from ftool.recipe.blocks.train import Lora
+from ftool.recipe.schema import Recipe
 from ftool.wording import counted
 
 

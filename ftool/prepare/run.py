@@ -44,7 +44,8 @@ from ftool.prepare.write.report import write_report
 from ftool.shortage import shortages_told
 
 if TYPE_CHECKING:
-    from ftool.recipe.schema import Data, Recipe
+    from ftool.recipe.blocks.data import Data
+    from ftool.recipe.schema import Recipe
 
 BYTES_FOR_PROCESSES = 16 * 2**20
 """Raw data below this is done before other processes have started."""
@@ -161,7 +162,7 @@ def _processes(wanted: int | None, task: Task, first: int | None, on_note: OnNot
 
 
 def _find(recipe: "Recipe", on_note: OnNote) -> Inputs:
-    from ftool.recipe.schema import Source
+    from ftool.recipe.blocks.data import Source
 
     if recipe.data.filter.languages:
         wanted_languages(tuple(recipe.data.filter.languages))  # a wrong code fails before any work

@@ -1,6 +1,6 @@
 """Settings of the data that cannot hold together, or that nothing would read.
 
-The blocks that are looked at are declared in schema.py, which knows this module.
+The blocks that are looked at are declared in blocks/, which knows this module.
 """
 
 from typing import Any

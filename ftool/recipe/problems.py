@@ -9,8 +9,11 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 
 from ftool.errors import RecipeError, did_you_mean
+from ftool.recipe.blocks.eval import METRIC_PATTERN
+from ftool.recipe.blocks.train import BLOCKS_PATTERN
 from ftool.recipe.document import OVERRIDE, Document, KeyPath, Problem, dotted
-from ftool.recipe.schema import BLOCKS_PATTERN, METRIC_PATTERN, NAME_PATTERN, Recipe, Span
+from ftool.recipe.schema import Recipe
+from ftool.recipe.types import NAME_PATTERN, Span
 from ftool.wording import counted
 
 OTHER_TOOLS = {

@@ -13,7 +13,7 @@ SCHEMA = "recipe.schema.json"
 HEAD = """\
 # The recipe
 
-One YAML file drives every verb. This page is written from `ftool/recipe/schema.py` by `make docs`.
+One YAML file drives every verb. This page is written from `ftool/recipe/blocks/` by `make docs`.
 
 - Every verb takes `--recipe FILE`, or the name of a shipped recipe. Without it the verb takes
   `recipe.yaml`, or the only recipe in the folder.

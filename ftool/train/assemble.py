@@ -18,7 +18,8 @@ from ftool.model.compute.memory import Memory, checkpoint_activations, estimate_
 from ftool.model.tokens.encode import Encoder, encode_examples, make_encoder
 from ftool.model.weights.adapter import attach_adapter
 from ftool.model.weights.load import Device, LoadedModel, choose_device, load_base_model
-from ftool.recipe.schema import Lora, Recipe
+from ftool.recipe.blocks.train import Lora
+from ftool.recipe.schema import Recipe
 from ftool.train.attempt import smaller
 from ftool.train.checkpoint import first_not_finite
 from ftool.train.layout import Layout, lay_out

@@ -11,7 +11,8 @@ from ftool.artifacts import OnProgress, ignore_progress
 from ftool.example import EncodedExample
 from ftool.model.compute.lower import LowerStates, can_keep, count_contexts, keep_lower_states
 from ftool.model.compute.memory import Memory
-from ftool.recipe.schema import Lora, Recipe
+from ftool.recipe.blocks.train import Lora
+from ftool.recipe.schema import Recipe
 from ftool.train.plan import Plan, fit_into_memory
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ftool.recipe.schema import Train
+from ftool.recipe.blocks.train import Train
 
 
 def _cosine(progress: float) -> float:

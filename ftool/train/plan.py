@@ -7,7 +7,7 @@ from typing import Any
 
 from ftool.model.compute.memory import Memory
 from ftool.model.weights.load import Device, context_tokens
-from ftool.recipe.schema import Train
+from ftool.recipe.blocks.train import Train
 
 MICRO_BATCH_TOKENS = {"cpu": 2048}
 """Tokens of a micro-batch: on a CPU more gain nothing and only take memory."""

@@ -26,7 +26,8 @@ from ftool.errors import RecipeError, StoppedError
 from ftool.lock import locked
 from ftool.model.weights.adapter import save_model
 from ftool.recipe.file import dump_recipe
-from ftool.recipe.schema import NAME_PATTERN, Recipe
+from ftool.recipe.schema import Recipe
+from ftool.recipe.types import NAME_PATTERN
 from ftool.shortage import shortages_told
 from ftool.train.agreement import score_saved
 from ftool.train.assemble import (

@@ -7,7 +7,7 @@ from typing import Any
 
 from ftool.errors import DeviceError
 from ftool.model.compute.memory import ADAM_STATES
-from ftool.recipe.schema import Train
+from ftool.recipe.blocks.train import Train
 from ftool.train.plan import Plan
 
 AT_ONCE = 2

@@ -20,7 +20,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from ftool.hub.push import push
 from ftool.model.weights.adapter import load_run_model
 from ftool.model.weights.load import load_base_model
-from ftool.recipe.schema import Model
+from ftool.recipe.blocks.model import Model
 
 BASE, ADAPTER = "tester/base", "tester/adapter"
 

@@ -1,4 +1,4 @@
-"""Small files, short functions, a sentence on top of each, a test beside each."""
+"""A sentence on top of each file, a test beside each."""
 
 import ast
 import re
@@ -10,9 +10,8 @@ import ftool
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "ftool"
+BLOCKS = PACKAGE / "recipe" / "blocks"  # declarations; tests/recipe/test_schema.py reads them
 MODULES = sorted(PACKAGE.rglob("*.py"))
-FILE_LINES = 400
-FUNCTION_LINES = 60
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "core", "base", "manager", "misc"}
 
 
@@ -21,28 +20,18 @@ def named(module: Path) -> str:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=named)
-def test_a_file_is_short_and_says_what_it_is(module: Path) -> None:
+def test_a_file_says_what_it_is(module: Path) -> None:
     text = module.read_text(encoding="utf-8")
     docstring = ast.get_docstring(ast.parse(text))
     assert docstring, "a module begins with one sentence"
     assert docstring.splitlines()[0].endswith(".") or module.name == "__init__.py"
-    assert len(text.splitlines()) <= FILE_LINES
     assert module.stem not in FORBIDDEN_NAMES
 
 
-@pytest.mark.parametrize("module", MODULES, ids=named)
-def test_functions_are_short(module: Path) -> None:
-    tree = ast.parse(module.read_text(encoding="utf-8"))
-    lengths = {
-        node.name: (node.end_lineno or 0) - node.lineno + 1
-        for node in ast.walk(tree)
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
-    }
-    assert {name: lines for name, lines in lengths.items() if lines > FUNCTION_LINES} == {}
-
-
 @pytest.mark.parametrize(
-    "module", [module for module in MODULES if not module.stem.startswith("__")], ids=named
+    "module",
+    [module for module in MODULES if not module.stem.startswith("__") and module.parent != BLOCKS],
+    ids=named,
 )
 def test_a_module_has_its_test_at_the_same_place(module: Path) -> None:
     place = module.relative_to(PACKAGE)

@@ -1,7 +1,8 @@
 import pytest
 
+from ftool.recipe.blocks.data import Columns, Data, Source
 from ftool.recipe.contradictions import all_read, apart, distinct
-from ftool.recipe.schema import Columns, Data, Recipe, Source
+from ftool.recipe.schema import Recipe
 
 
 @pytest.mark.parametrize(

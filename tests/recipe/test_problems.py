@@ -5,7 +5,8 @@ import pytest
 from ftool.errors import RecipeError
 from ftool.recipe.file import load_recipe
 from ftool.recipe.problems import OTHER_TOOLS, PATTERNS, all_keys, refusal
-from ftool.recipe.schema import NAME_PATTERN, Recipe
+from ftool.recipe.schema import Recipe
+from ftool.recipe.types import NAME_PATTERN
 
 HEAD = "name: a\ndata: {sources: [{path: x.csv}]}\n"
 
@@ -160,7 +161,6 @@ def test_all_keys_are_named_as_in_a_recipe() -> None:
     keys = set(all_keys())
     assert {"train.validate.every", "data.sources.path", "train.method.kind"} <= keys
     assert not {"train.validation.every", "train.checkpoint.every.amount"} & keys
-    assert len(keys) <= 100
 
 
 def test_one_problem_is_counted_as_one() -> None:

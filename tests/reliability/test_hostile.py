@@ -27,7 +27,7 @@ from ftool.model.tokens.tokenizer import save_tokenizer
 from ftool.model.weights.adapter import load_run_model
 from ftool.model.weights.load import load_base_model, load_tokenizer
 from ftool.prepare.run import prepare
-from ftool.recipe.schema import Model
+from ftool.recipe.blocks.model import Model
 from ftool.train.checkpoint import load_optimizer
 
 SECONDS = 15.0

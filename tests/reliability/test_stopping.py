@@ -20,8 +20,8 @@ from ftool.model.answers.generate import generate_texts
 from ftool.model.tokens.encode import encode_examples, make_encoder
 from ftool.model.weights.adapter import load_run_model
 from ftool.model.weights.load import load_tokenizer
+from ftool.recipe.blocks.model import Model
 from ftool.recipe.file import load_recipe
-from ftool.recipe.schema import Model
 
 WORDS = ("refund", " ", "\n", "é", "🙂", "<|im_end|>", "</s>", "<end_of_turn>", "<|eot_id|>", "{0}")
 CONTENTS = st.lists(st.sampled_from(WORDS) | st.text(max_size=4), min_size=1, max_size=5).map(

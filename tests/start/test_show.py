@@ -18,7 +18,10 @@ from ftool.errors import DataError, RecipeError
 from ftool.example import EncodedExample, Example, Message
 from ftool.model.tokens.encode import encode_examples, make_encoder
 from ftool.model.weights.load import load_base_model, load_config, load_tokenizer
-from ftool.recipe.schema import Data, Model, Recipe, Source, Train
+from ftool.recipe.blocks.data import Data, Source
+from ftool.recipe.blocks.model import Model
+from ftool.recipe.blocks.train import Train
+from ftool.recipe.schema import Recipe
 from ftool.start.show import Piece, ShownExample, pieces_of, show
 
 ENCODER = make_encoder(tiny_tokenizer())

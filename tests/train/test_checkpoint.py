@@ -8,7 +8,7 @@ from tiny import tiny_model
 
 from ftool.artifacts import TrainingStep
 from ftool.errors import DeviceError, DivergedError, RunError
-from ftool.recipe.schema import Train
+from ftool.recipe.blocks.train import Train
 from ftool.train import checkpoint
 from ftool.train.checkpoint import (
     Progress,

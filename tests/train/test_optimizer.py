@@ -7,7 +7,7 @@ from transformers import (
     get_linear_schedule_with_warmup,
 )
 
-from ftool.recipe.schema import Train
+from ftool.recipe.blocks.train import Train
 from ftool.train.optimizer import learning_rate, make_optimizer
 
 THEIRS = {

@@ -5,7 +5,7 @@ from transformers import LlamaConfig
 
 from ftool.model.compute.memory import Memory
 from ftool.model.weights.load import Device
-from ftool.recipe.schema import Train
+from ftool.recipe.blocks.train import Train
 from ftool.train.plan import Plan, fit_into_memory, longest_allowed, make_plan
 
 CPU = Device(torch.device("cpu"), torch.float32, "no GPU was found")

@@ -5,7 +5,7 @@ from tiny import tiny_model, tiny_tokenizer
 
 from ftool.errors import DeviceError
 from ftool.model.weights.adapter import attach_adapter
-from ftool.recipe.schema import Lora, Train
+from ftool.recipe.blocks.train import Lora, Train
 from ftool.train.checkpoint import Progress, save_checkpoint
 from ftool.train.optimizer import make_optimizer
 from ftool.train.plan import Plan

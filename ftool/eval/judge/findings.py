@@ -13,7 +13,7 @@ from ftool.eval.measure.paired import Paired, pair_predictions
 from ftool.eval.measure.slices import MISSING, Slice, column_values, slices_of
 from ftool.eval.report import Comparison, Report
 from ftool.example import Example
-from ftool.recipe.schema import Eval
+from ftool.recipe.blocks.eval import Eval
 
 SPLIT_GROUP = "data.split.group"
 """Stands for the column that the data were split by."""

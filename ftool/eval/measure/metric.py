@@ -9,7 +9,7 @@ from datasets import Features, Value
 
 from ftool.errors import RecipeError
 from ftool.metrics import label_metrics
-from ftool.recipe.schema import NamedMetric
+from ftool.recipe.blocks.eval import NamedMetric
 
 METRICS: tuple[str, ...] = get_args(NamedMetric)
 """The names that `eval.metric` of a recipe may have, besides those of other metrics."""

@@ -15,7 +15,7 @@ from ftool.model.tokens.tokenizer import save_tokenizer
 from ftool.model.weights.foreign import check_folder
 from ftool.model.weights.load import SAFE, LoadedModel, load_base_model
 from ftool.model.weights.place import cache_folder
-from ftool.recipe.schema import Lora
+from ftool.recipe.blocks.train import Lora
 
 
 def attach_adapter(model: Any, method: Lora, *, seed: int) -> Any:

@@ -17,7 +17,7 @@ from ftool.model.tokens.template_probe import check_template
 from ftool.model.weights import embedded
 from ftool.model.weights.foreign import check_folder, check_settings
 from ftool.model.weights.place import cache_folder, local_folder
-from ftool.recipe.schema import Model
+from ftool.recipe.blocks.model import Model
 from ftool.shortage import is_shortage
 
 SAFE = {"trust_remote_code": False}

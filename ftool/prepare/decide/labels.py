@@ -12,7 +12,7 @@ from ftool.prepare.decide.table import Table
 from ftool.prepare.read.rows import Finding
 
 if TYPE_CHECKING:
-    from ftool.recipe.schema import Data
+    from ftool.recipe.blocks.data import Data
 
 
 @dataclass(frozen=True, slots=True)

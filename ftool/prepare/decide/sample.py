@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ftool.prepare.refine.words import Counts
-    from ftool.recipe.schema import Source
+    from ftool.recipe.blocks.data import Source
 
 _SALT = 1_000_003
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from ftool.prepare.refine.words import Counts, Hashes
-    from ftool.recipe.schema import Source
+    from ftool.recipe.blocks.data import Source
 
     Flags = NDArray[np.bool_]
 

@@ -12,7 +12,7 @@ from ftool.prepare.read.rows import Row, Unusable
 from ftool.wording import cut, listed
 
 if TYPE_CHECKING:
-    from ftool.recipe.schema import Columns, Data
+    from ftool.recipe.blocks.data import Columns, Data
 
 MESSAGES = ("messages", "conversations", "conversation")
 PAIRS = (

@@ -27,7 +27,7 @@ from ftool.prepare.read.rows import Row
 from ftool.shortage import is_shortage
 
 if TYPE_CHECKING:
-    from ftool.recipe.schema import Source
+    from ftool.recipe.blocks.data import Source
 
 HUB = "hf://"
 _BATCH_ROWS = 1_000

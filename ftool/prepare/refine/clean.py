@@ -9,7 +9,7 @@ from ftool.example import Example, Message
 from ftool.prepare.refine.html import has_html, strip_html
 
 if TYPE_CHECKING:
-    from ftool.recipe.schema import Clean
+    from ftool.recipe.blocks.data import Clean
 
 _CONTROLS = {code: None for code in (*range(32), 127) if chr(code) not in "\t\n"}
 _NO_BREAK_SPACES = {0xA0: " ", 0x2007: " ", 0x202F: " "}

@@ -11,7 +11,7 @@ from ftool.prepare.refine.quality import QUALITY, Outcome
 from ftool.prepare.refine.repetition import repeated_share
 
 if TYPE_CHECKING:
-    from ftool.recipe.schema import Data
+    from ftool.recipe.blocks.data import Data
 
 KEPT: tuple[None, None] = (None, None)
 """Value and threshold of rules that measure nothing."""

@@ -24,7 +24,7 @@ from ftool.prepare.refine.shard import Shard, ShardWriter
 
 if TYPE_CHECKING:
     from ftool.example import Example
-    from ftool.recipe.schema import Data
+    from ftool.recipe.blocks.data import Data
 
 WAITING = 3
 """Units of each process at a time: enough to keep it busy, few enough for the memory."""

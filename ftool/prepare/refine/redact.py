@@ -24,7 +24,7 @@ from ftool.prepare.refine.patterns import (
 from ftool.prepare.refine.phones import compact, phone_key
 
 if TYPE_CHECKING:
-    from ftool.recipe.schema import Clean
+    from ftool.recipe.blocks.data import Clean
 
 NAME_ENTITIES = ("PERSON", "LOCATION")
 """Entities of presidio that are a NAME here."""

@@ -17,7 +17,8 @@ from ftool.prepare.refine.tokens import TokenCounter, tokenizer_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from ftool.recipe.schema import Data, Recipe
+    from ftool.recipe.blocks.data import Data
+    from ftool.recipe.schema import Recipe
 
 PERCENTILES = (1, 5, 25, 50, 75, 95, 99, 100)
 SAMPLE_ROWS = 2_000

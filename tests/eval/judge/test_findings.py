@@ -17,7 +17,7 @@ from ftool.eval.judge.findings import (
 )
 from ftool.eval.report import BLOCKS, label_comparison, label_report
 from ftool.example import Example, Message
-from ftool.recipe.schema import Eval
+from ftool.recipe.blocks.eval import Eval
 
 NAMES = ("a", "b")
 

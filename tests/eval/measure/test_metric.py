@@ -9,7 +9,7 @@ import pytest
 from ftool.errors import RecipeError
 from ftool.eval.measure.metric import METRICS, Classification, load_metric
 from ftool.metrics import LABEL_METRICS, label_metrics
-from ftool.recipe.schema import Eval, NamedMetric
+from ftool.recipe.blocks.eval import Eval, NamedMetric
 
 EXPECTED = ["a", "b", "a", "c"]
 PREDICTED = [None, "b", "a", "nonsense"]

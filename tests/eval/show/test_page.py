@@ -14,7 +14,7 @@ from ftool.eval.measure.answers import answer_report
 from ftool.eval.report import Report, label_comparison, label_report
 from ftool.eval.show.page import Seen, write_page
 from ftool.example import Example, Message
-from ftool.recipe.schema import Eval
+from ftool.recipe.blocks.eval import Eval
 
 ATTACK = "<script>document.title='owned'</script><img src=x onerror=alert(1)>"
 

@@ -12,7 +12,7 @@ from ftool.model.compute.batch import make_row
 from ftool.model.compute.forward import blocks_of, enable_rows, token_losses
 from ftool.model.compute.lower import can_keep, count_contexts, keep_lower_states
 from ftool.model.weights.adapter import attach_adapter
-from ftool.recipe.schema import Lora
+from ftool.recipe.blocks.train import Lora
 
 
 def example(*ids: int) -> EncodedExample:

@@ -19,7 +19,7 @@ from ftool.model.compute.memory import (
     estimate_memory,
 )
 from ftool.model.weights.adapter import attach_adapter
-from ftool.recipe.schema import Lora
+from ftool.recipe.blocks.train import Lora
 
 GIB = 2**30
 NEED = Memory(GIB, 2 * GIB, GIB, 2 * GIB, 5 * GIB, GIB, GIB, 1.5, available=18 * GIB)

@@ -15,7 +15,8 @@ from ftool.model.weights.adapter import (
     save_model,
 )
 from ftool.model.weights.load import load_base_model
-from ftool.recipe.schema import Lora, Model
+from ftool.recipe.blocks.model import Model
+from ftool.recipe.blocks.train import Lora
 from ftool.train.run import train
 
 

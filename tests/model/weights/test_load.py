@@ -16,7 +16,8 @@ from ftool.model.weights.load import (
     load_base_model,
     weights_sha256,
 )
-from ftool.recipe.schema import Lora, Model
+from ftool.recipe.blocks.model import Model
+from ftool.recipe.blocks.train import Lora
 
 WITHOUT_GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 

@@ -13,7 +13,7 @@ from ftool.model.weights.place import (
     local_folder,
     tokenizer_file,
 )
-from ftool.recipe.schema import Model
+from ftool.recipe.blocks.model import Model
 
 
 def touch(path: Path) -> Path:

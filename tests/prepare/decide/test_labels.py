@@ -13,7 +13,7 @@ from ftool.prepare.decide.labels import (
     spell,
 )
 from ftool.prepare.decide.table import Table
-from ftool.recipe.schema import Data, Source
+from ftool.recipe.blocks.data import Data, Source
 
 
 def data(label_names: list[str] | str = "auto") -> Data:

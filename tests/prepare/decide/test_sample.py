@@ -11,7 +11,7 @@ from prepare_tables import Given, reasons_of, row, table_of
 from ftool.errors import DataError
 from ftool.prepare.decide.sample import draw_samples, quotas
 from ftool.prepare.decide.table import Table
-from ftool.recipe.schema import Source
+from ftool.recipe.blocks.data import Source
 
 
 def rows(source: int = 0, **counts: int) -> list[Given]:

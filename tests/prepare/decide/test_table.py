@@ -7,7 +7,7 @@ from prepare_tables import reasons_of, row, table_of, write_shard
 from ftool.example import SPLITS
 from ftool.prepare.decide.table import LOOSE, Table, mixed, read_table
 from ftool.prepare.refine.words import word_hashes
-from ftool.recipe.schema import Source
+from ftool.recipe.blocks.data import Source
 
 PROMPTS = ["one two three", "four", "...", "five six seven eight", "nine ten eleven"]
 

@@ -8,7 +8,8 @@ from ftool.errors import DataError
 from ftool.example import Example
 from ftool.prepare.read.formats import Reader, Shape, check_columns, detect
 from ftool.prepare.read.rows import Row, Unusable
-from ftool.recipe.schema import Columns, Recipe
+from ftool.recipe.blocks.data import Columns
+from ftool.recipe.schema import Recipe
 
 
 def reader(columns: dict[str, str] | None = None, **data: Any) -> Reader:

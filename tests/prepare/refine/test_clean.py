@@ -13,7 +13,7 @@ from ftool.prepare.refine.clean import (
     clean_unicode,
     strip_quoted_replies,
 )
-from ftool.recipe.schema import Clean
+from ftool.recipe.blocks.data import Clean
 
 
 @pytest.mark.parametrize(

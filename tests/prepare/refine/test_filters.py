@@ -9,7 +9,7 @@ from ftool.prepare.read.rows import Finding
 from ftool.prepare.refine import filters
 from ftool.prepare.refine.filters import CHECKS, EMPTINESS, checks, find_fault
 from ftool.prepare.write.describe import REASONS
-from ftool.recipe.schema import Data
+from ftool.recipe.blocks.data import Data
 
 CALL = ({"type": "function", "function": {"name": "f", "arguments": {}}},)
 LOOP = "I want to cancel my order. " * 12

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from ftool.prepare.refine import html
 from ftool.prepare.refine.clean import clean_text, clean_white_space
 from ftool.prepare.refine.html import _by_selectolax, _by_standard_library, html_reader, strip_html
-from ftool.recipe.schema import Clean
+from ftool.recipe.blocks.data import Clean
 
 READERS = {"html.parser": _by_standard_library, "selectolax": _by_selectolax}
 

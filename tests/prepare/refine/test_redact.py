@@ -13,7 +13,7 @@ from ftool.errors import DataError
 from ftool.example import Example, Message
 from ftool.prepare.refine import redact as module
 from ftool.prepare.refine.redact import find_personal_data, redact
-from ftool.recipe.schema import Clean
+from ftool.recipe.blocks.data import Clean
 
 MASK = Clean()
 

@@ -12,7 +12,8 @@ from ftool.errors import DataError
 from ftool.example import Example, Message
 from ftool.prepare.refine.tokens import TokenCounter, token_counter, tokenizer_of
 from ftool.prepare.run import prepare
-from ftool.recipe.schema import Model, Recipe
+from ftool.recipe.blocks.model import Model
+from ftool.recipe.schema import Recipe
 
 
 def save_tokenizer(folder: Path) -> Path:

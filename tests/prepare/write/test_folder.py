@@ -28,7 +28,7 @@ from ftool.prepare.write.folder import (
     write_rejected,
     write_splits,
 )
-from ftool.recipe.schema import Source
+from ftool.recipe.blocks.data import Source
 
 CALL = {"type": "function", "function": {"name": "f", "arguments": {"x": 1}}}
 CHAT = [

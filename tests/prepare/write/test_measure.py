@@ -11,7 +11,8 @@ from ftool.prepare.decide.near import NO_PAIRS, Pairs
 from ftool.prepare.decide.table import Table, read_table
 from ftool.prepare.write import measure as measure_module
 from ftool.prepare.write.measure import PERCENTILES, count_labels, count_reasons, lengths, measure
-from ftool.recipe.schema import Recipe, Source
+from ftool.recipe.blocks.data import Source
+from ftool.recipe.schema import Recipe
 
 TRAIN, VALIDATION, TEST = range(3)
 
