@@ -45,10 +45,22 @@ prepare/            raw sources -> PreparedDataset
   run.py            the pipeline in order
   read/             files -> rows
     sources.py        files, folders, globs and Hub data sets -> rows with file and line
+    readers.py        extension -> reader
     encoding.py       the characters and lines of a file
     delimited.py      CSV and TSV, row by row
     json_text.py      JSON Lines, and JSON documents element by element
-    formats.py        row -> Example, detected
+    workbook.py       sheets of Excel workbooks
+    lines.py          labelled texts, questions with answers and transcripts, by their lines
+    nlu.py            Rasa's intents with their examples
+    layouts.py        documents whose rows do not stand in one list of objects
+    survey.py         what columns hold, by a sample
+    mapping.py        which column plays which part: one table of rules
+    proposal.py       what to write into a recipe where columns mean nothing
+    threads.py        rows that are messages -> rows that are conversations
+    plan.py           how an input is read
+    contents.py       text, parts of text, tool calls and their results
+    conversation.py   a conversation as others write it -> messages
+    formats.py        row -> Example
     rows.py           Row and Finding: a raw record, and why one goes
     units.py          runs of rows that are worked on apart
   refine/           rows -> shards: what is decided of one row alone

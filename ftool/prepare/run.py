@@ -28,8 +28,9 @@ from ftool.prepare.decide.decisions import Decisions, decide
 from ftool.prepare.decide.earlier import Earlier, read_earlier
 from ftool.prepare.decide.labels import name_labels
 from ftool.prepare.decide.table import Table, read_table
-from ftool.prepare.read.formats import check_columns
-from ftool.prepare.read.sources import TABLES, Input, describe_input, find_inputs
+from ftool.prepare.read.proposal import Problem
+from ftool.prepare.read.readers import DELIMITED
+from ftool.prepare.read.sources import Input, describe_input, find_inputs
 from ftool.prepare.read.units import divide
 from ftool.prepare.refine.gather import Refining, gather, processors
 from ftool.prepare.refine.html import html_reader
@@ -167,9 +168,10 @@ def _find(recipe: "Recipe", on_note: OnNote) -> Inputs:
     if recipe.data.filter.languages:
         wanted_languages(tuple(recipe.data.filter.languages))  # a wrong code fails before any work
     against = [Source(path=path) for path in recipe.data.decontaminate]
+    kind = recipe.data.kind
     return Inputs(
-        find_inputs(recipe.folder, recipe.data.sources, on_note),
-        find_inputs(recipe.folder, against, on_note),
+        find_inputs(recipe.folder, recipe.data.sources, on_note, kind=kind),
+        find_inputs(recipe.folder, against, on_note, kind=kind),
     )
 
 
@@ -228,11 +230,13 @@ def _gather(
         DataError: a source cannot be used as the recipe says.
     """
     units = divide(task.inputs.sources, told.on_note, first=first)
+    alone = {found.origin for found in task.inputs.sources if found.is_alone}
     tell = _telling(told.on_progress, task.bytes if first is None else 0)
 
     def settle(shard: Shard) -> None:
-        if Path(shard.about["shown"]).suffix.lower() in TABLES:  # whose rows all have its columns
-            _check_columns(recipe, [shard])
+        is_table = Path(shard.about["shown"]).suffix.lower() in DELIMITED
+        if is_table and shard.about["origin"] in alone:  # whose rows all have its columns
+            _refuse_unreadable([shard])
         tell(shard)
 
     shards = gather(
@@ -243,7 +247,7 @@ def _gather(
         on_shard=settle,
         helps=task.bytes <= BYTES_FOR_MEMORY,
     )
-    _check(recipe, task.inputs.sources, shards)
+    _check(recipe, task.inputs.sources, shards, told.on_note)
     return shards
 
 
@@ -261,13 +265,20 @@ def _telling(on_progress: OnProgress, total_bytes: int) -> Callable[[Shard], Non
     return tell
 
 
-def _check(recipe: "Recipe", inputs: Sequence[Input], shards: Sequence[Shard]) -> None:
+def _check(
+    recipe: "Recipe", inputs: Sequence[Input], shards: Sequence[Shard], on_note: OnNote
+) -> None:
     """Refuse columns that the recipe names and no row has.
 
     Raises:
         DataError: with the nearest name.
     """
-    columns = _check_columns(recipe, shards)
+    for sentence in _refuse_unreadable(shards):
+        on_note(sentence)
+    columns: dict[tuple[int, str], dict[str, None]] = {}
+    for shard in shards:
+        place = (shard.about["origin"], shard.about["shown"])
+        columns.setdefault(place, {}).update(dict.fromkeys(shard.about["columns"]))
     known = sorted({name for names in columns.values() for name in names})
     for name in recipe.data.keep_columns:
         if known and name not in known:
@@ -286,22 +297,29 @@ def _check(recipe: "Recipe", inputs: Sequence[Input], shards: Sequence[Shard]) -
             )
 
 
-def _check_columns(
-    recipe: "Recipe", shards: Sequence[Shard]
-) -> dict[tuple[int, str], dict[str, None]]:
-    """Refuse `columns` of a source that no row has; return the columns of every input."""
-    columns: dict[tuple[int, str], dict[str, None]] = {}
-    recognised: set[tuple[int, str]] = set()
+def _refuse_unreadable(shards: Sequence[Shard]) -> list[str]:
+    """Refuse a source of which no row could be read as the recipe says.
+
+    Where other files of the source can be read, the rows of one that cannot are rejected: return
+    what to tell of it.
+
+    Raises:
+        DataError: with what to write into the recipe.
+    """
+    problems: dict[tuple[int, str], Problem] = {}
+    readable: set[tuple[int, str]] = set()
     for shard in shards:
         place = (shard.about["origin"], shard.about["shown"])
-        columns.setdefault(place, {}).update(dict.fromkeys(shard.about["columns"]))
-        recognised |= {place} if shard.about["recognised"] else set()
-    for place, names in columns.items():
-        given = recipe.data.sources[place[0]].columns
-        check_columns(
-            place[1], list(names), recognised=place in recognised, given=given, data=recipe.data
-        )
-    return columns
+        if shard.about["problem"] is None:
+            readable |= {place} if shard.about["columns"] else set()
+        else:
+            problems[place] = Problem(**shard.about["problem"])
+    sources = {origin for origin, _ in readable}
+    found = [(place, problem) for place, problem in problems.items() if place not in readable]
+    for (origin, _), problem in found:
+        if origin not in sources:
+            raise DataError(problem.message, hint=problem.hint)
+    return [f"{problem.message}; its rows are rejected" for _, problem in found]
 
 
 def _count_read(table: Table) -> int:
@@ -389,6 +407,8 @@ def _manifest(recipe: "Recipe", task: Task, table: Table, decisions: Decisions) 
         "kind": recipe.data.kind,
         "name": recipe.data_name,
         "recipe": data_settings(recipe),
+        "readings": describe.readings(table, recipe.data.sources),
+        "mended": describe.mended(table),
         "rows": {"read": read, "kept": kept, "rejected": rejected},
         "label_names": name_labels(table, recipe.data),
         "label_counts": count_labels(table, decisions.places),

@@ -29,6 +29,7 @@ Editors check and complete a recipe that begins with
 """
 
 Node = Mapping[str, Any]
+TEXT: Node = {"type": "string"}
 
 
 def json_schema() -> dict[str, Any]:
@@ -86,8 +87,13 @@ def _type(part: Node) -> str:
         return f"`{part['const']}`"
     if "enum" in part:
         return ", ".join(f"`{choice}`" for choice in part["enum"])
+    if "anyOf" in part:
+        return " or ".join(_type(inner) for inner in part["anyOf"])
     if part["type"] == "array":
-        return f"list of {_type(part['items'])}"
+        items = _type(part["items"])
+        return f"list of ({items})" if " or " in items else f"list of {items}"
+    if part["type"] == "object":
+        return f"{_type(part.get('propertyNames', TEXT))}: {_type(part['additionalProperties'])}"
     if "epochs" in part.get("pattern", ""):
         return "span"
     words = {"integer": "whole number", "string": "text", "boolean": "true or false"}

@@ -25,6 +25,7 @@ from ftool.prepare.run import prepare
 from ftool.prepare.write.folder import outputs_of
 from ftool.recipe.schema import Recipe
 
+READ = "a.csv: prompt <- text; label <- label"
 BANKING77 = Path(__file__).parents[3] / "shared/data/banking77"
 
 
@@ -58,7 +59,10 @@ def test_from_rows_to_splits(tmp_path: Path) -> None:
         "kept": {"train": 32, "validation": 4, "test": 4},
         "rejected": {"empty_prompt": 1, "exact_duplicate": 1},
     }
-    assert notes == ["label spellings merged into `Pin code`: `pin_code` (1)"]
+    assert notes == [
+        "a.csv: prompt <- text; label <- label",
+        "label spellings merged into `Pin code`: `pin_code` (1)",
+    ]
     assert progress[0] == ("reading", 42, 42) and progress[-1] == ("writing", 40, 40)
     first = made.examples("train")[0]
     assert [message.content for message in first.messages] == ["Route.", "ticket 0", "card"]
@@ -87,7 +91,7 @@ def test_manifest(tmp_path: Path) -> None:
     assert set(manifest) == {
         *("schema", "ftool", "kind", "name", "fingerprint", "inputs_fingerprint", "recipe"),
         *("inputs", "rows", "label_names", "label_counts", "merged_spellings", "outputs"),
-        *("continues", "statistics"),
+        *("continues", "statistics", "readings", "mended"),
     }
     assert manifest["recipe"] == data_settings(recipe_for(tmp_path, "a.csv"))
     assert [found["source"] for found in manifest["inputs"]] == ["a.csv"]
@@ -124,7 +128,7 @@ def test_up_to_date(tmp_path: Path) -> None:
     assert (made.path / "manifest.json").stat().st_mtime_ns == stamp
 
     other, notes = again(recipe_for(tmp_path, "a.csv", system="Route."))
-    assert notes == [] and other.fingerprint != made.fingerprint
+    assert notes == [READ] and other.fingerprint != made.fingerprint
     write_csv(tmp_path / "a.csv", tickets(30, "card", "pin"))
     assert again(recipe_for(tmp_path, "a.csv"))[0].rows["read"] == 30
 
@@ -531,8 +535,8 @@ def test_import_is_light() -> None:
 
 def test_parts_of_messages_that_nothing_reads_are_told(tmp_path: Path) -> None:
     said = [
-        {"role": "user", "content": "one two three", "weight": 0},
-        {"role": "assistant", "content": "four", "reasoning_content": "hm", "refusal": None},
+        {"role": "user", "content": "one two three", "mood": 0},
+        {"role": "assistant", "content": "four", "annotations": ["hm"], "refusal": None},
     ]
     rows = [
         {"messages": said},
@@ -542,4 +546,4 @@ def test_parts_of_messages_that_nothing_reads_are_told(tmp_path: Path) -> None:
     notes: list[str] = []
     recipe = recipe_for(tmp_path, "rows.jsonl", split={"validation": 0, "test": 0})
     prepare(recipe, output=tmp_path / "data", on_note=notes.append)
-    assert "nothing reads these parts of messages: `reasoning_content`, `weight`" in notes
+    assert "nothing reads these parts of messages: `annotations`, `mood`" in notes

@@ -2,7 +2,7 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +13,8 @@ from ftool.prepare.read.rows import Finding
 
 if TYPE_CHECKING:
     from ftool.recipe.blocks.data import Data
+
+_WHOLE = re.compile(r"([-+]?\d+)(?:\.0+)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +42,9 @@ def find_spellings(counts: Mapping[str, int], data: "Data") -> Spellings:
     """
     declared = data.label_names if isinstance(data.label_names, list) else []
     groups: dict[str, list[str]] = defaultdict(list)
+    whole = _whole_numbers(counts)
     for label in sorted({*counts, *declared}):
-        groups[fold(label)].append(label)
+        groups[fold(whole.get(label, label))].append(label)
     chosen: dict[str, str] = {}
     merged: dict[str, dict[str, int]] = {}
     for spellings in groups.values():
@@ -50,9 +53,24 @@ def find_spellings(counts: Mapping[str, int], data: "Data") -> Spellings:
             best = " ".join(best.replace("_", " ").split()) or best
         others = [name for name in spellings if name != best and name not in declared]
         chosen |= dict.fromkeys(others, best)
+        if best in whole and best not in declared:
+            best = whole[best]
+            others = [name for name in spellings if name != best and name not in declared]
+            chosen |= dict.fromkeys(others, best)
         if len(spellings) > 1 and others:
             merged[best] = {name: counts.get(name, 0) for name in others}
     return Spellings(chosen, dict(sorted(merged.items())))
+
+
+def _whole_numbers(labels: Iterable[str]) -> dict[str, str]:
+    """Return `1` for the label `1.0`, where all labels are whole numbers, some with a point.
+
+    Tables write whole numbers so as soon as one row of their column is empty.
+    """
+    found = {label: _WHOLE.fullmatch(label) for label in labels}
+    if not all(found.values()):
+        return {}
+    return {label: match[1] for label, match in found.items() if match and match[1] != label}
 
 
 def spell(table: Table, data: "Data") -> Spellings:

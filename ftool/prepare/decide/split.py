@@ -103,7 +103,7 @@ def _place(
     chosen = fixed.copy()
     present = np.flatnonzero(sizes)
     order = present[np.lexsort((first[present], ranks[present], labels[present]))]
-    ratios = _ratios(recipe)
+    ratios = _ratios(table, recipe)
     counts = dict.fromkeys(ratios, 0)
     seen = 0
     cuts = np.flatnonzero(np.diff(labels[order], prepend=labels[order][:1] - 1))
@@ -156,9 +156,10 @@ def _fill(
     return given
 
 
-def _ratios(recipe: "Recipe") -> dict[int, float]:
-    """Return the share of each held-out split; none where a source is assigned to it."""
-    assigned = {source.split for source in recipe.data.sources}
+def _ratios(table: Table, recipe: "Recipe") -> dict[int, float]:
+    """Return the share of each held-out split; none where a source or document names its rows."""
+    assigned: set[str | None] = {source.split for source in recipe.data.sources}
+    assigned |= {SPLITS[split] for split in np.unique(table.assigned) if split != LOOSE}
     settings = recipe.data.split
     return {
         TEST: 0.0 if "test" in assigned else settings.test,

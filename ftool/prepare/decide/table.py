@@ -179,6 +179,9 @@ def read_table(shards: Sequence[Shard], sources: "Sequence[Source]") -> Table:
         np.int8,
     )
     origin = np.repeat(origins, counts)
+    placed = [np.zeros(0, np.int8), *(shard.numbers("split")[0] for shard in shards)]
+    assigned = splits[origin]
+    assigned = np.where(assigned == LOOSE, np.concatenate(placed), assigned)
     lines = [shard.numbers("line")[0].astype(np.int32) for shard in shards]
     return Table(
         shards=shards,
@@ -187,7 +190,7 @@ def read_table(shards: Sequence[Shard], sources: "Sequence[Source]") -> Table:
         label=np.concatenate(label),
         labels=labels,
         origin=origin,
-        assigned=splits[origin],
+        assigned=assigned,
     )
 
 

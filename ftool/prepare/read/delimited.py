@@ -4,12 +4,14 @@ import csv
 import re
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 from ftool.errors import DataError
 from ftool.prepare.read.encoding import MAX_LINE, Line, printable, unreadable
 from ftool.prepare.read.rows import Row
 
 DELIMITERS = (",", ";", "\t", "|")
+_SEPARATOR = re.compile(r"\"?sep=(.)\"?", re.IGNORECASE)
 MAX_RECORD_LINES = 1_000
 MAX_RECORD = 1_000_000
 """Bounds of a record whose quoted field goes on over several lines, in lines and characters."""
@@ -32,52 +34,90 @@ class _Lines:
         self._given_back.extendleft(reversed(lines))
 
 
-def read_delimited(physical: Iterator[Line]) -> Iterator[Row]:
-    """Yield the rows below the header line.
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a text table is written: its fields, its header, and what quotation marks mean there.
+
+    `delimiter` is found in the header line where it is None, first of all `usual`.
+    """
+
+    delimiter: str | None = None
+    usual: str = ","
+    has_header: bool = True
+
+
+def read_delimited(physical: Iterator[Line], dialect: Dialect = Dialect()) -> Iterator[Row]:
+    """Yield the rows of a table.
 
     A record goes on over several lines while a quote is open. Where such a record turns out to be
-    broken, only its first line is rejected and reading goes on at the second.
+    broken, only its first line is rejected and reading goes on at the second. A line `sep=;`, which
+    spreadsheets write first, names the delimiter.
 
     Raises:
-        DataError: the header line is broken, or names a column twice.
+        DataError: the header line is broken.
     """
     csv.field_size_limit(MAX_LINE)
     lines = _Lines(physical)
     header: list[str] = []
-    delimiter = ","
+    delimiter = dialect.delimiter
     for first in lines:
         if not first[1].strip():
             yield Row(first[0], _bare(first[1]), reason="empty_row")
+        elif not header and (named := _SEPARATOR.fullmatch(first[1].strip("\r\n"))):
+            delimiter = delimiter or named[1]
         elif not header:
-            delimiter = _delimiter(first[1])
-            header = _header(lines, first, delimiter)
+            delimiter = delimiter or _delimiter(first[1], dialect.usual)
+            header = _header(lines, first, delimiter, has_names=dialect.has_header)
+            if not dialect.has_header:
+                yield _row(lines, first, delimiter, header)
         else:
+            assert delimiter is not None
             yield _row(lines, first, delimiter, header)
 
 
-def _delimiter(header: str) -> str:
+def _delimiter(header: str, usual: str) -> str:
     unquoted = re.sub(r'"[^"]*"', "", header)
+    if usual == "\t" and usual in unquoted:
+        return usual
     return max(DELIMITERS, key=unquoted.count)
 
 
-def _header(lines: _Lines, first: Line, delimiter: str) -> list[str]:
-    _, fields, problem = _record(lines, first, delimiter)
+def _header(lines: _Lines, first: Line, delimiter: str, *, has_names: bool) -> list[str]:
+    """Return the names of the columns: those of the header, or their positions from 1."""
+    taken, fields, problem = _record(lines, first, delimiter)
+    if not has_names:
+        lines.give_back(taken[1:])
+        fields = fields if not problem else _bare(first[1]).split(delimiter)
+        return [str(number) for number in range(1, len(fields) + 1)]
     if problem:
-        raise DataError(f"line {first[0]}: the header is broken ({problem[0]}: {problem[1]})")
-    names = [printable(name.strip()) or f"column_{i}" for i, name in enumerate(fields, start=1)]
-    twice = sorted({name for name in names if names.count(name) > 1})
-    if twice:
         raise DataError(
-            f"line {first[0]}: the header names {', '.join(f'`{name}`' for name in twice)} twice",
-            hint="rename one of the columns",
+            f"line {first[0]}: the header is broken ({problem[0]}: {problem[1]})",
+            hint="mend that line: the names of the columns stand on it, and nothing else",
         )
-    return names
+    return unique([printable(name.strip()) or f"column_{i}" for i, name in enumerate(fields, 1)])
+
+
+def unique(names: Sequence[str]) -> list[str]:
+    """Return names of columns; one that stands again is numbered, `Comment`, `Comment_2`."""
+    found: dict[str, None] = {}
+    for name in names:
+        number, own = 1, name
+        while own in found:
+            number += 1
+            own = f"{name}_{number}"
+        found[own] = None
+    return list(found)
 
 
 def _row(lines: _Lines, first: Line, delimiter: str, header: list[str]) -> Row:
     taken, fields, problem = _record(lines, first, delimiter)
     if not problem and len(fields) != len(header):
         problem = ("wrong_field_count", f"{len(fields)} fields; the header has {len(header)}")
+    if problem and delimiter == "\t":  # few that write tabs quote; a mark is then a mark
+        literal = _bare(first[1]).split("\t")
+        if len(literal) == len(header):
+            lines.give_back(taken[1:])
+            taken, fields, problem = taken[:1], literal, None
     if problem:
         lines.give_back(taken[1:])
         raw = _bare(first[1])

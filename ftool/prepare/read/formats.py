@@ -1,90 +1,74 @@
-"""row -> Example (messages, prompt/completion, alpaca, sharegpt, text+label, text), detected."""
+"""row -> Example: a conversation, a prompt with its completion, a text with its label, a text."""
 
-import json
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ftool.errors import DataError, did_you_mean
-from ftool.example import Example, Message, Role
-from ftool.prepare.read.json_text import TOO_DEEP, is_too_deep
+from ftool.errors import did_you_mean
+from ftool.example import Example, Message
+from ftool.prepare.read.contents import as_json, content_of, joined, plain, tools_of
+from ftool.prepare.read.conversation import Conversations
+from ftool.prepare.read.mapping import Doubt, Given, Shape, detect
+from ftool.prepare.read.proposal import Problem, doubted, named, undetected
 from ftool.prepare.read.rows import Row, Unusable
-from ftool.wording import cut, listed
+from ftool.prepare.read.survey import UNSEEN, Survey
 
 if TYPE_CHECKING:
-    from ftool.recipe.blocks.data import Columns, Data
+    from ftool.recipe.blocks.data import Columns, Data, Source
 
-MESSAGES = ("messages", "conversations", "conversation")
-PAIRS = (
-    ("prompt", "completion"),
-    ("prompt", "response"),
-    ("question", "answer"),
-    ("instruction", "output"),
-    ("instruction", "response"),
-    ("input", "output"),
-)
-TEXTS = ("text", "message", "utterance", "sentence", "query")
-COLUMNS_SHOWN, LETTERS_SHOWN = 20, 60
-LABELS = ("label", "category", "intent", "class")
-
-
-ROLE_NAMES: dict[str, Role] = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "human": "user",
-    "assistant": "assistant",
-    "gpt": "assistant",
-    "bot": "assistant",
-    "model": "assistant",
-    "tool": "tool",
-    "function": "tool",
-    "observation": "tool",
-}
-
-MESSAGE_PARTS = frozenset(
-    ("role", "from", "content", "value", "name", "tool_calls", "tool_call_id")
-)
-"""What is read of a message."""
+COLUMN_NAMES = ("messages", "history", "system", "prompt", "completion", "text", "label")
+"""The parts of a row that a recipe can name; those of a message a row are read before."""
 
 
 @dataclass(frozen=True, slots=True)
-class Shape:
-    """Which column of a row plays which part."""
+class Found:
+    """What the columns of a row mean, and those that nothing reads."""
 
-    messages: str | None = None
-    system: str | None = None
-    prompt: str | None = None
-    input: str | None = None
-    completion: str | None = None
-    text: str | None = None
-    label: str | None = None
-    tools: str | None = None
-
-    def missing(self, names: Collection[str]) -> list[str]:
-        """Return the columns that a row of these names lacks."""
-        used = [getattr(self, part.name) for part in fields(self)]
-        return [column for column in used if column is not None and column not in names]
+    shape: Shape | Doubt | None
+    missing: list[str]
+    unread: list[str]
 
 
 class Reader:
     """Turns rows of one input into examples.
 
-    It remembers the columns seen, whether any made sense, and the parts of messages left `unused`.
+    It remembers the columns seen, how they were read, what was `mended` in conversations, and the
+    parts of messages left `unused`.
 
     Args:
         shown: the name of the input.
         suffix: what tells the ids of an input that is read twice apart.
-        columns: which column plays which part, where the recipe says so.
+        source: columns, roles and names of labels, where the recipe says so.
         data: the recipe's block.
+        survey: what the columns hold.
+        threads: part -> column, where every row was a message and conversations were made of them.
     """
 
-    def __init__(self, shown: str, suffix: str, columns: "Columns", data: "Data") -> None:
-        self._shown, self._suffix, self._data = shown, suffix, data
-        self._given = columns.model_dump(exclude_none=True)
-        self._shapes: dict[tuple[str, ...], tuple[Shape | None, list[str]]] = {}
+    def __init__(
+        self,
+        shown: str,
+        suffix: str,
+        source: "Source",
+        data: "Data",
+        survey: Survey = UNSEEN,
+        threads: Mapping[str, str] | None = None,
+    ) -> None:
+        self._shown, self._suffix, self._source, self._data = shown, suffix, source, data
+        self._survey, self._threads = survey, threads or {}
+        self._found: dict[tuple[str, ...], Found] = {}
+        self._conversations = Conversations(source.roles)
         self.columns: dict[str, None] = {}
-        self.unused: set[str] = set()
+
+    @property
+    def mended(self) -> Counter[str]:
+        """How many conversations each repair has changed, by its code."""
+        return self._conversations.mended
+
+    @property
+    def unused(self) -> set[str]:
+        """Parts of messages that nothing reads."""
+        return self._conversations.unread
 
     def example(self, row: Row) -> Example:
         """Return the example that a row is.
@@ -94,266 +78,214 @@ class Reader:
         """
         if row.values is None:
             raise Unusable(row.reason, row.detail)
-        shape, missing = self._shape(row.values)
-        if shape is None:
+        found = self._columns_of(row.values)
+        if isinstance(found.shape, Doubt):
+            columns = ", ".join(found.shape.columns)
+            raise Unusable("ambiguous_label", f"each of {columns} could be the label")
+        if found.shape is None:
             raise Unusable("missing_field", f"it only has {', '.join(row.values)}")
-        if missing:
-            raise Unusable("missing_field", f"it has no {', '.join(missing)}")
-        names = {"id": f"{self._shown}:{row.line}{self._suffix}", "source": self._shown}
-        return _example(row, row.values, shape, names, self._data, self.unused)
+        if found.missing:
+            raise Unusable("missing_field", f"it has no {', '.join(found.missing)}")
+        return self._example(row, row.values, found.shape)
 
     @property
     def recognised(self) -> bool:
         """Whether any row had a shape that is known."""
-        return any(shape for shape, _ in self._shapes.values())
+        return any(isinstance(found.shape, Shape) for found in self._found.values())
 
-    def _shape(self, values: Mapping[str, Any]) -> tuple[Shape | None, list[str]]:
-        """Return the shape of a row and the columns that it lacks, found once for equal names."""
+    @property
+    def readings(self) -> list[dict[str, Any]]:
+        """How rows were read: which columns play which part, and which none."""
+        return [
+            {"parts": self._parts(found.shape), "unread": found.unread}
+            for found in self._found.values()
+            if isinstance(found.shape, Shape) and not found.missing
+        ]
+
+    def _parts(self, shape: Shape) -> dict[str, list[str]]:
+        parts = {part: list(columns) for part, columns in shape.parts().items()}
+        if self._threads:
+            del parts["messages"]
+            parts = {part: [column] for part, column in self._threads.items()} | parts
+        return parts
+
+    @property
+    def problem(self) -> Problem | None:
+        """What a person should know where no row could be read as the recipe says."""
+        columns = list(self.columns)
+        if not columns:
+            return None
+        given = given_columns(self._source.columns, columns)
+        missing = [name for names in given.values() for name in names if name not in columns]
+        if missing:
+            near = did_you_mean(missing[0], columns)
+            listed = ", ".join(f"`{name}`" for name in missing)
+            return Problem(
+                "unknown_column",
+                f"{self._shown} has no column {listed}{near}\n  its columns: {named(columns)}",
+                "correct `columns` of this source in the recipe",
+            )
+        if self.recognised:
+            return None
+        doubts = [f.shape for f in self._found.values() if isinstance(f.shape, Doubt)]
+        if doubts:
+            return doubted(self._shown, doubts[0])
+        return undetected(self._shown, columns, self._data.kind, self._survey)
+
+    def _columns_of(self, values: Mapping[str, Any]) -> Found:
+        """Return what columns mean, found once for equal names."""
         names = tuple(values)
-        if names not in self._shapes:
+        if names not in self._found:
             self.columns.update(dict.fromkeys(names))
-            shape = detect(names, self._given, self._data.kind)
-            self._shapes[names] = shape, shape.missing(names) if shape else []
-        return self._shapes[names]
+            self._found[names] = self._detect(names)
+        return self._found[names]
 
-
-def check_columns(
-    shown: str, columns: Sequence[str], *, recognised: bool, given: "Columns", data: "Data"
-) -> None:
-    """Refuse an input whose rows lack what the recipe names, or mean nothing.
-
-    Raises:
-        DataError: a named column is in no row, or no row has a shape that is known.
-    """
-    if not columns:
-        return
-    named = given.model_dump(exclude_none=True).values()
-    missing = [f"`{name}`" for name in named if name not in columns]
-    if missing:
-        near = did_you_mean(missing[0].strip("`"), list(columns))
-        raise DataError(
-            f"{shown} has no column {', '.join(missing)}{near}\n  its columns: {_named(columns)}",
-            hint="correct `columns` of this source in the recipe",
+    def _detect(self, names: tuple[str, ...]) -> Found:
+        given = given_columns(self._source.columns, names)
+        if self._threads:
+            given = {**given, "messages": ("messages",)}
+        shape = detect(names, given, self._data.kind, self._survey)
+        if not isinstance(shape, Shape):
+            return Found(shape, [], [])
+        used = {column for columns in shape.parts().values() for column in columns}
+        kept = {*self._data.keep_columns, self._data.split.group}
+        return Found(
+            shape,
+            missing=[column for column in used if column not in names],
+            unread=[name for name in names if name not in used and name not in kept],
         )
-    if not recognised:
-        raise _undetected(shown, list(columns), data.kind)
 
-
-def _undetected(shown: str, columns: list[str], kind: str) -> DataError:
-    first, last = cut(columns[0], LETTERS_SHOWN), cut(columns[-1], LETTERS_SHOWN)
-    if kind == "text":
-        return DataError(
-            f"{shown}: no text column found among {_named(columns)}",
-            hint=f"name it in the recipe: columns: {{text: {last}}}",
+    def _example(self, row: Row, values: Mapping[str, Any], shape: Shape) -> Example:
+        data = self._data
+        self._refuse_unwanted(values, shape)
+        label = self._label(values[shape.label]) if shape.label else None
+        if shape.label and not label and data.label_names != "none":
+            raise Unusable("missing_label", f"`{shape.label}` is empty")
+        group = content_of(values.get(data.split.group)) if data.split.group else ""
+        about: dict[str, Any] = {
+            "id": f"{self._shown}:{row.line}{self._suffix}",
+            "source": self._shown,
+            "line": row.line,
+            "group": group or None,
+            "extra": {n: as_json(values[n]) for n in data.keep_columns if n in values},
+        }
+        if shape.text:
+            text = joined(values[name] for name in shape.text)
+            return Example(text=text, label=label, **about)
+        is_table = not isinstance(row.raw, str)
+        messages = self._messages(values, shape, label, is_table=is_table)
+        system = joined(values[name] for name in shape.system) if shape.system else ""
+        system = system or data.system or ""
+        if system and messages[0].role != "system":
+            messages = [Message("system", system), *messages]
+        if label is None and isinstance(data.label_names, list):
+            label = self._label(messages[-1].content)
+        tools = values[shape.tools] if shape.tools else None
+        return Example(
+            messages=tuple(messages),
+            tools=tools_of(plain(tools) if is_table else tools),
+            label=label if data.label_names != "none" else None,
+            **about,
         )
-    is_corpus = detect(columns, {}, "text") is not None
-    corpus = "\n  a corpus without answers needs `data.kind: text`" if is_corpus else ""
-    parts = f"prompt: {first}, label: {last}" if len(columns) > 1 else f"messages: {first}"
-    return DataError(
-        f"{shown}: no conversation, prompt with completion, or text with label "
-        f"found among its columns {_named(columns)}{corpus}",
-        hint=f"name them in the recipe: columns: {{{parts}}}",
+
+    def _refuse_unwanted(self, values: Mapping[str, Any], shape: Shape) -> None:
+        """Refuse a row whose answer nobody wants, and one that is more than its text."""
+        if shape.wanted and _is_false(values[shape.wanted]):
+            raise Unusable("unwanted_answer", f"`{shape.wanted}` is false")
+        if shape.verdict:
+            verdict = content_of(values[shape.verdict]).strip().casefold()
+            if verdict != "accept":
+                raise Unusable("not_accepted", f"`{shape.verdict}` is {verdict or 'empty'}")
+        if shape.media and values[shape.media] not in (None, [], {}, ""):
+            raise Unusable("media", f"`{shape.media}` is part of what is given")
+
+    def _messages(
+        self, values: Mapping[str, Any], shape: Shape, label: str | None, *, is_table: bool
+    ) -> list[Message]:
+        read = self._conversations
+        if shape.messages:
+            messages = read.messages(values[shape.messages], is_table=is_table)
+            if label and messages[-1].role == "user":
+                messages.append(Message("assistant", label))
+            return _learnable(read.mend(messages))
+        asked = [value for name in shape.prompt if (value := values[name]) is not None]
+        if len(asked) == 1 and _is_turns(asked[0]):
+            before = read.messages(asked[0], is_table=is_table)
+        else:
+            before = [*self._history(values, shape), Message("user", joined(asked))]
+        if not shape.completion:
+            return [*before, Message("assistant", label or "")]
+        answers = [values[name] for name in shape.completion]
+        if len(answers) == 1 and _is_turns(answers[0]):
+            after = read.messages(answers[0], is_table=is_table)
+            is_whole = after[0].role != "assistant"  # the prompt stands in it again
+            return _learnable(read.mend(after if is_whole else [*before, *after]))
+        answer = Message("assistant", joined(map(self._answer, answers)))
+        return [*before, answer]
+
+    def _history(self, values: Mapping[str, Any], shape: Shape) -> list[Message]:
+        """Return the turns before a prompt."""
+        value = values[shape.history] if shape.history else None
+        if value is None or value in ("", []):
+            return []
+        return self._conversations.messages(value)
+
+    def _answer(self, value: Any) -> Any:
+        """Return one answer where several are allowed: SQuAD's object of answers, or a list."""
+        if isinstance(value, Mapping) and isinstance(value.get("text"), list):
+            value = value["text"]
+            if not value:
+                raise Unusable("empty_completion", "there is no answer")
+        if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
+            if len(set(value)) > 1:
+                self.mended["first_answer_taken"] += 1
+            return value[0]
+        return value
+
+    def _label(self, value: Any) -> str:
+        """Return a label on one line, by its name where the recipe gives one."""
+        if isinstance(value, list | tuple):
+            if len(value) > 1:
+                listed = f"{len(value)} labels: {value!r}"
+                raise Unusable("several_labels", listed[:200])
+            value = value[0] if value else None
+        if isinstance(value, list | Mapping):
+            raise Unusable("several_labels", "the label is a list or an object, such as spans")
+        label = " ".join(content_of(value).split())
+        return self._source.labels.get(label, label)
+
+
+def given_columns(columns: "Columns", names: Sequence[str]) -> Given:
+    """Return the columns that a recipe names for each part of a row; numbers count from 1."""
+    own: dict[str, tuple[str, ...]] = {}
+    for part in COLUMN_NAMES:
+        given = getattr(columns, part)
+        if given is not None:
+            listed = given if isinstance(given, list) else [given]
+            own[part] = tuple(_name_of(one, names) for one in listed)
+    return own
+
+
+def _name_of(column: str | int, names: Sequence[str]) -> str:
+    is_place = isinstance(column, int) and 0 < column <= len(names)
+    return names[column - 1] if is_place and isinstance(column, int) else str(column)
+
+
+def _is_turns(value: Any) -> bool:
+    """Tell messages from a text."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and isinstance(value[0], Mapping)
+        and ("role" in value[0] or "from" in value[0])
     )
 
 
-def _named(columns: Sequence[str]) -> str:
-    """Name columns; what no column is called, such as a row read as the header, is cut."""
-    return listed([cut(name, LETTERS_SHOWN) for name in columns], COLUMNS_SHOWN)
+def _is_false(value: Any) -> bool:
+    return value is False or (isinstance(value, str) and value.strip().casefold() == "false")
 
 
-def detect(names: Collection[str], given: Mapping[str, str], kind: str) -> Shape | None:
-    """Return the shape that column names mean; what the recipe names goes first.
-
-    Names are compared without regard to case. None where they mean nothing for this kind of data.
-    """
-    by_name = {name.strip().casefold(): name for name in names}
-
-    def first(*allowed: str) -> str | None:
-        return next((by_name[name] for name in allowed if name in by_name), None)
-
-    if kind == "text":
-        text = given.get("text") or first(*TEXTS, "content", "document")
-        return Shape(text=text, label=given.get("label")) if text else None
-    system, tools = given.get("system") or first("system"), first("tools")
-    pair_named = given.keys() & {"prompt", "completion", "text"}
-    messages = given.get("messages") or (None if pair_named else first(*MESSAGES))
-    if messages:
-        return Shape(messages=messages, system=system, tools=tools, label=given.get("label"))
-    shape = _pair(by_name, first, given) or _labelled(first, given)
-    if shape is None:
-        return None
-    return Shape(system=system, tools=tools, **shape)
-
-
-def _pair(
-    by_name: Mapping[str, str], first: Any, given: Mapping[str, str]
-) -> dict[str, str] | None:
-    """Return the columns of a prompt and its completion."""
-    named = given.get("prompt") or given.get("text")
-    if "label" in given and "completion" not in given:
-        return None
-    text = first(*TEXTS) if "completion" in given else None
-    for prompt_name, completion_name in PAIRS:
-        prompt = named or by_name.get(prompt_name) or text
-        completion = given.get("completion") or by_name.get(completion_name)
-        if prompt and completion and prompt != completion:
-            parts = {"prompt": prompt, "completion": completion}
-            if prompt_name == "instruction" and not named and "input" in by_name:
-                parts["input"] = by_name["input"]
-            return parts | ({"label": given["label"]} if "label" in given else {})
-    return None
-
-
-def _labelled(first: Any, given: Mapping[str, str]) -> dict[str, str] | None:
-    """Return the columns of a text and its label, which is the completion too."""
-    if "completion" in given:
-        return None
-    prompt = given.get("prompt") or given.get("text") or first(*TEXTS, *(p for p, _ in PAIRS))
-    label = given.get("label") or first(*LABELS)
-    return {"prompt": prompt, "label": label} if prompt and label and prompt != label else None
-
-
-def _example(
-    row: Row,
-    values: Mapping[str, Any],
-    shape: Shape,
-    names: Mapping[str, str],
-    data: "Data",
-    unused: set[str],
-) -> Example:
-    label = _label(values[shape.label]) if shape.label else None
-    if shape.label and not label and data.label_names != "none":
-        raise Unusable("missing_label", f"`{shape.label}` is empty")
-    group = _content(values.get(data.split.group)) if data.split.group else ""
-    about: dict[str, Any] = {
-        **names,
-        "line": row.line,
-        "group": group or None,
-        "extra": {name: _plain(values[name]) for name in data.keep_columns if name in values},
-    }
-    if shape.text:
-        return Example(text=_content(values[shape.text]), label=label, **about)
-    messages = _messages(values, shape, label, unused)
-    system = _content(values[shape.system]) if shape.system else ""
-    system = system or data.system or ""
-    if system and messages[0].role != "system":
-        messages = [Message("system", system), *messages]
-    if label is None and isinstance(data.label_names, list):
-        label = _label(messages[-1].content)
-    return Example(
-        messages=tuple(messages),
-        tools=_objects(values[shape.tools], "tools") if shape.tools else (),
-        label=label if data.label_names != "none" else None,
-        **about,
-    )
-
-
-def _messages(
-    values: Mapping[str, Any], shape: Shape, label: str | None, unused: set[str]
-) -> list[Message]:
-    if shape.messages:
-        messages = _conversation(values[shape.messages], unused)
-        if label and messages[-1].role == "user":
-            messages.append(Message("assistant", label))
-        if messages[-1].role != "assistant":
-            raise Unusable("last_not_assistant", f"the last message is by {messages[-1].role}")
-        return messages
-    assert shape.prompt is not None
-    prompt = _content(values[shape.prompt])
-    if shape.input and (added := _content(values[shape.input])):
-        prompt = f"{prompt}\n\n{added}"
-    completion = _content(values[shape.completion]) if shape.completion else label or ""
-    return [Message("user", prompt), Message("assistant", completion)]
-
-
-def _conversation(value: Any, unused: set[str]) -> list[Message]:
-    if isinstance(value, str) and value.lstrip()[:1] not in {"[", "{", ""}:
-        raise Unusable("not_messages", "the conversation is text, no list of messages")
-    if isinstance(value, str):
-        value = _parsed(value, "messages")
-    if value is None or (isinstance(value, Sequence) and not value):
-        raise Unusable("no_messages", "the conversation is empty")
-    if not isinstance(value, list):
-        raise Unusable("not_messages", "the conversation is no list of messages")
-    messages = [_message(item, place) for place, item in enumerate(value, start=1)]
-    for item in value:
-        unused.update(part for part in item.keys() - MESSAGE_PARTS if item[part] is not None)
+def _learnable(messages: list[Message]) -> list[Message]:
+    if not any(message.learned for message in messages if message.role == "assistant"):
+        raise Unusable("unwanted_answer", "every answer has the weight 0")
     return messages
-
-
-def _message(item: Any, place: int) -> Message:
-    if not isinstance(item, Mapping):
-        raise Unusable("not_messages", f"message {place} is no object with a role and a content")
-    written = item.get("role", item.get("from"))
-    role = ROLE_NAMES.get(written.strip().casefold()) if isinstance(written, str) else None
-    if role is None:
-        allowed = "system, user, assistant, tool"
-        raise Unusable("invalid_role", f"message {place}: {written!r}; allowed are {allowed}")
-    name, call_id = item.get("name"), item.get("tool_call_id")
-    return Message(
-        role=role,
-        content=_content(item.get("content", item.get("value"))),
-        name=str(name) if name else None,
-        tool_calls=_objects(item.get("tool_calls"), "tool_calls"),
-        tool_call_id=str(call_id) if call_id else None,
-    )
-
-
-def _objects(value: Any, what: str) -> tuple[Mapping[str, Any], ...]:
-    """Return the objects of `tools` or `tool_calls`, given as a list or as its JSON text."""
-    if isinstance(value, str):
-        value = _parsed(value, what) if value.strip() else None
-    if value is None:
-        return ()
-    if not isinstance(value, list) or not all(isinstance(item, Mapping) for item in value):
-        raise Unusable(f"invalid_{what}", f"`{what}` is no list of objects")
-    return tuple(_plain(item) for item in value)
-
-
-def _parsed(text: str, what: str) -> Any:
-    """Return what JSON text within a row holds; it has to be as sound as the row itself."""
-    if is_too_deep(text):
-        raise Unusable("too_deep", f"`{what}`: {TOO_DEEP}")
-    try:
-        value = json.loads(text)
-    except ValueError as error:
-        raise Unusable("broken_json", f"`{what}`: {error}") from error
-    if "\\u" in text:
-        try:
-            json.dumps(value, ensure_ascii=False).encode()
-        except UnicodeEncodeError as error:
-            detail = f"`{what}`: half of a character pair stands alone"
-            raise Unusable("lone_surrogate", detail) from error
-    return value
-
-
-def _content(value: Any) -> str:
-    """Return a content as text: numbers are written out, text parts are joined."""
-    if value is None or value != value:  # NaN is what tables have for nothing
-        return ""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, Mapping):
-        raise Unusable("not_text", "a content is an object, not a text")
-    if isinstance(value, list):
-        texts = [part.get("text") if isinstance(part, Mapping) else None for part in value]
-        if not all(isinstance(text, str) for text in texts):
-            raise Unusable("not_text", "a content is a list, not a text")
-        return "".join(map(str, texts))
-    if isinstance(value, bytes):
-        raise Unusable("not_text", "a content is bytes, not a text")
-    return str(value)
-
-
-def _label(value: Any) -> str:
-    """Return a label on one line."""
-    return " ".join(_content(value).split())
-
-
-def _plain(value: Any) -> Any:
-    """Return a value as JSON can hold it: dates and the like become text."""
-    if value is None or isinstance(value, str | int | bool):
-        return value
-    return json.loads(json.dumps(value, default=str))

@@ -14,6 +14,8 @@ MAX_DEPTH = 100
 CONVERSATIONS = ("messages", "conversations")
 """Lists of objects that are one row's conversation, not a list of rows."""
 
+_PYTHON = re.compile(r"[\[{]+\s*'")
+"""How Python writes an object, with marks that JSON does not know."""
 _SPACE = re.compile(r"[ \t\r\n]*")
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 _STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[][{}]', re.DOTALL)
@@ -62,6 +64,8 @@ class _Decoder:
             raise Unusable("too_deep", TOO_DEEP) from error
         except json.JSONDecodeError as error:
             place = error.pos - start + 1
+            if _PYTHON.match(text, start):
+                raise Unusable("single_quotes", f"character {place}: {error.msg}") from error
             raise Unusable("broken_json", f"character {place}: {error.msg}") from error
         except ValueError as error:  # such as a number of thousands of digits
             raise Unusable("broken_json", str(error)) from error
@@ -114,6 +118,15 @@ def _line_row(decoder: _Decoder, number: int, raw: str) -> Row:
     return Row(number, raw, value)
 
 
+def is_one_a_line(file: TextIO) -> bool:
+    """Tell whether the first object of a file of JSON Lines ends with its line; rewinds it."""
+    first = next((line for line in iter(lambda: file.readline(_CHUNK), "") if line.strip()), "")
+    file.seek(0)
+    if first.lstrip("\ufeff \t")[:1] == "[":
+        return False
+    return len(first) >= _CHUNK or first.rstrip().rstrip(",")[-1:] == "}" or "{" not in first
+
+
 def holds_lines(file: TextIO) -> bool:
     """Tell whether a .json file holds one object a line; rewinds it."""
     starts = (line.rstrip() for line in iter(lambda: file.readline(_CHUNK), "") if line.strip())
@@ -124,6 +137,8 @@ def holds_lines(file: TextIO) -> bool:
 
 def read_json(file: TextIO) -> Iterator[Row]:
     """Yield the rows of a document: a list of objects, an object that holds one, or one object.
+
+    Objects may also stand one behind the other.
 
     The document is read piece by piece. Behind a broken element reading goes on at the next one
     that stands on a line of its own with the same indentation; where there is none, the rest is
@@ -140,6 +155,14 @@ def read_json(file: TextIO) -> Iterator[Row]:
     elif start == "{":
         text.skip()
         yield from _object(text)
+        while text.peek() == "{":
+            line = text.line
+            try:
+                raw, value = text.value()
+            except Unusable as why:
+                yield text.rest(why.detail)
+                return
+            yield text.decoder.row(line, raw, value)
     if text.peek():
         yield text.rest("behind the end of the document")
 

@@ -20,6 +20,7 @@ class Row:
 
     `line` is the physical line (from 1) on which the record starts, or the number of the record
     where a source has no lines. `raw` is the record as it stood: text, or the values of a table.
+    `split` is where a document of several splits puts it; None leaves that to the recipe.
     """
 
     line: int
@@ -27,6 +28,7 @@ class Row:
     values: Mapping[str, Any] | None = None
     reason: str = ""
     detail: str = ""
+    split: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,25 +4,30 @@ import hashlib
 import json
 import unicodedata
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 from ftool.artifacts import MANIFEST, OnNote, file_sha256, is_ours
 from ftool.errors import DataError, HubError
-from ftool.prepare.read.delimited import read_delimited
-from ftool.prepare.read.encoding import (
-    detect_encoding,
-    open_bytes,
-    open_text,
-    physical_lines,
-    printable,
-    unreadable,
+from ftool.prepare.read.encoding import detect_encoding, open_text, printable
+from ftool.prepare.read.json_text import is_one_a_line
+from ftool.prepare.read.readers import (
+    BINARY_READERS,
+    DELIMITED,
+    EXCEL,
+    EXTENSIONS,
+    PARQUET,
+    SavedTable,
+    extension,
+    is_known,
+    open_saved,
+    read_file,
+    read_hub,
 )
-from ftool.prepare.read.json_text import holds_lines, read_json, read_json_lines
 from ftool.prepare.read.rows import Row
 from ftool.shortage import is_shortage
 
@@ -30,65 +35,36 @@ if TYPE_CHECKING:
     from ftool.recipe.blocks.data import Source
 
 HUB = "hf://"
-_BATCH_ROWS = 1_000
-
-
-def _read_table(file: TextIO) -> Iterator[Row]:
-    return read_delimited(physical_lines(file))
-
-
-def _read_objects(file: TextIO) -> Iterator[Row]:
-    return read_json_lines(physical_lines(file))
-
-
-def _read_document(file: TextIO) -> Iterator[Row]:
-    return _read_objects(file) if holds_lines(file) else read_json(file)
-
-
-def _read_text(file: TextIO) -> Iterator[Row]:
-    text = file.read()
-    problem = unreadable(text)
-    if problem:
-        yield Row(1, text, reason=problem[0], detail=problem[1])
-    elif text:
-        yield Row(1, text, {"text": text})
-
-
-TABLES = (".csv", ".tsv")
-TEXT_READERS: dict[str, Callable[[TextIO], Iterator[Row]]] = {
-    **dict.fromkeys(TABLES, _read_table),
-    ".json": _read_document,
-    ".jsonl": _read_objects,
-    ".ndjson": _read_objects,
-    ".txt": _read_text,
-    ".md": _read_text,
-}
-PARQUET = ".parquet"
-EXTENSIONS = (*TEXT_READERS, PARQUET)
 
 
 @dataclass(frozen=True, slots=True)
 class Input:
-    """One file or Hub data set of a source.
+    """One file, saved data set or Hub data set of a source.
 
     `origin` is the index of the source in the recipe; `shown` is the name that people and
-    manifests see, never an absolute path.
+    manifests see, never an absolute path. `kind` is that of the data; `is_alone` tells whether it
+    is all that its source means.
     """
 
     origin: int
     source: "Source"
     shown: str
     path: Path | None = None
-    table: Any = None
+    tables: tuple[SavedTable, ...] = ()
+    kind: str = "chat"
+    is_alone: bool = True
 
 
-def find_inputs(folder: Path, sources: "Sequence[Source]", on_note: OnNote) -> list[Input]:
+def find_inputs(
+    folder: Path, sources: "Sequence[Source]", on_note: OnNote, *, kind: str = "chat"
+) -> list[Input]:
     """Return the files and Hub data sets of all sources, in their order.
 
     Args:
         folder: what paths are relative to.
         sources: of a recipe.
         on_note: told which files are not read.
+        kind: of the data, `chat` or `text`.
 
     Raises:
         DataError: sources are missing or of an unknown kind; all of them are named.
@@ -99,24 +75,27 @@ def find_inputs(folder: Path, sources: "Sequence[Source]", on_note: OnNote) -> l
     for origin, source in enumerate(sources):
         if source.path.startswith(HUB):
             continue
+        saved = _saved(folder, source.path)
+        if saved is not None:
+            inputs.append(Input(origin, source, _name(Path(source.path)), tables=saved, kind=kind))
+            continue
         files, links = _files(folder, source.path)
         if links:
             on_note(
                 f"{source.path}: {links} links that lead elsewhere are not read; name them one by"
                 " one where they are meant"
             )
-        known = [(shown, path) for shown, path in files if _extension(path) in EXTENSIONS]
+        is_named = (folder / Path(source.path).expanduser()).is_file()
+        known = [(shown, path) for shown, path in files if is_known(path, is_named=is_named)]
         if not known:
             problems.append(_problem(source.path, files, folder))
         elif len(known) < len(files):
-            unknown = sorted({_extension(path) for _, path in files} - set(EXTENSIONS))
-            on_note(
-                f"{source.path}: {len(files) - len(known)} files are not read, for their kind is "
-                f"not known ({', '.join(unknown)})"
-            )
-        if source.encoding and any(_extension(path) == PARQUET for _, path in known):
-            problems.append(f"{source.path}: `encoding` is for text files, not for parquet")
-        inputs += [Input(origin, source, shown, path) for shown, path in known]
+            _tell_unknown(source.path, files, on_note)
+        problems += _unread_settings(source, [path for _, path in known])
+        inputs += [
+            Input(origin, source, shown, path, kind=kind, is_alone=len(known) == 1)
+            for shown, path in known
+        ]
     if problems:
         raise DataError(
             "\n".join(["sources cannot be read:", *(f"  {problem}" for problem in problems)]),
@@ -124,8 +103,44 @@ def find_inputs(folder: Path, sources: "Sequence[Source]", on_note: OnNote) -> l
         )
     for origin, source in enumerate(sources):
         if source.path.startswith(HUB):
-            inputs.append(Input(origin, source, source.path, table=_load_hub(source)))
+            tables = (SavedTable(_load_hub(source), None),)
+            inputs.append(Input(origin, source, source.path, tables=tables, kind=kind))
     return sorted(inputs, key=lambda found: found.origin)
+
+
+def _saved(folder: Path, written: str) -> tuple[SavedTable, ...] | None:
+    """Return the tables of a folder that `save_to_disk` wrote."""
+    with suppress(OSError, RuntimeError, ValueError):  # no path of this disk
+        path = folder / Path(written).expanduser()
+        if path.is_dir():
+            found = open_saved(path)
+            return None if found is None else tuple(found)
+    return None
+
+
+def _tell_unknown(written: str, files: Sequence[tuple[str, Path]], on_note: OnNote) -> None:
+    unknown = [path for _, path in files if not is_known(path)]
+    kinds = sorted({extension(path) for path in unknown})
+    on_note(
+        f"{written}: {len(unknown)} files are not read, for their kind is not known "
+        f"({', '.join(kinds)})"
+    )
+
+
+def _unread_settings(source: "Source", paths: Sequence[Path]) -> list[str]:
+    """Return what the recipe says of how text is written where no text is."""
+    kinds = {extension(path) for path in paths}
+    found = []
+    for binary in sorted(kinds & {PARQUET, EXCEL}):
+        if source.encoding:
+            found.append(f"{source.path}: `encoding` is for text files, not for {binary[1:]}")
+        if source.delimiter:
+            found.append(f"{source.path}: `delimiter` is for text tables, not for {binary[1:]}")
+    with_header = {*DELIMITED, ".txt", EXCEL, ".xlsm"}
+    if kinds and not kinds & with_header and (source.delimiter or source.header == "none"):
+        name = "delimiter" if source.delimiter else "header"
+        found.append(f"{source.path}: `{name}` is for tables, not for {', '.join(sorted(kinds))}")
+    return found
 
 
 def _problem(written: str, files: list[tuple[str, Path]], folder: Path) -> str:
@@ -134,13 +149,10 @@ def _problem(written: str, files: list[tuple[str, Path]], folder: Path) -> str:
         with suppress(OSError, ValueError):  # no path of this disk
             no_file = "no file is in it" if (folder / written).is_dir() else no_file
         return f"{written}: {no_file}"
-    found = ", ".join(sorted({_extension(path) or "no extension" for _, path in files}))
-    return f"{written}: {found} is not a known kind; known are {', '.join(EXTENSIONS)}, also .gz"
-
-
-def _extension(path: Path) -> str:
-    name = path.name.lower().removesuffix(".gz")
-    return Path(name).suffix
+    found = ", ".join(sorted({extension(path) or "no extension" for _, path in files}))
+    advice = "; save it as .xlsx or .csv" if found == ".xls" else ""
+    known = ", ".join(EXTENSIONS)
+    return f"{written}: {found} is not a known kind{advice}; known are {known}, also .gz"
 
 
 def _files(folder: Path, written: str) -> tuple[list[tuple[str, Path]], int]:
@@ -232,7 +244,7 @@ def describe_input(found: Input) -> dict[str, Any]:
             size, sha256 = found.path.stat().st_size, file_sha256(found.path)
         return {"source": found.shown, "bytes": size, "sha256": sha256}
     digest, size = hashlib.sha256(), 0
-    for record in found.table:
+    for record in (record for part in found.tables for record in part.table):
         data = json.dumps(record, sort_keys=True, default=str).encode()
         digest.update(data)
         size += len(data)
@@ -245,7 +257,7 @@ def input_encoding(found: Input, on_note: OnNote) -> str:
     Raises:
         DataError: the file is damaged or not readable.
     """
-    if found.path is None or _extension(found.path) == PARQUET:
+    if found.path is None or extension(found.path) in BINARY_READERS:
         return ""
     if found.source.encoding is not None:
         return found.source.encoding
@@ -261,7 +273,10 @@ def input_encoding(found: Input, on_note: OnNote) -> str:
 
 def is_json_lines(found: Input) -> bool:
     """Tell whether an input is an uncompressed file of one JSON object a line."""
-    return found.path is not None and found.path.suffix.lower() in {".jsonl", ".ndjson"}
+    if found.path is None or found.path.suffix.lower() not in {".jsonl", ".ndjson"}:
+        return False
+    with _damage_named(found), open_text(found.path, "utf-8") as file:
+        return is_one_a_line(file)
 
 
 def read_rows(found: Input, encoding: str) -> Iterator[Row]:
@@ -300,57 +315,10 @@ def _damage_named(found: Input) -> Iterator[None]:
 
 
 def _rows(found: Input, encoding: str) -> Iterator[Row]:
-    if found.path is None:
-        yield from _read_hub(found.table)
-    elif _extension(found.path) == PARQUET:
-        yield from _read_parquet(found.path)
-    else:
-        with open_text(found.path, encoding) as file:
-            yield from TEXT_READERS[_extension(found.path)](file)
-
-
-def _read_parquet(path: Path) -> Iterator[Row]:
-    import pyarrow
-    from pyarrow import parquet
-
-    try:
-        with open_bytes(path) as file:
-            number = 0
-            for batch in parquet.ParquetFile(file).iter_batches(batch_size=_BATCH_ROWS):
-                for record in _records(batch):
-                    number += 1
-                    yield _table_row(number, record)
-    except pyarrow.ArrowException as error:
-        raise DataError(f"is damaged or no parquet file: {error}") from error
-
-
-def _records(batch: Any) -> Iterator[dict[str, Any] | None]:
-    """Yield the records of a batch; None for one whose texts are not UTF-8."""
-    for index in range(batch.num_rows):
-        try:
-            yield batch.slice(index, 1).to_pylist()[0]
-        except UnicodeDecodeError:
-            yield None
-
-
-def _read_hub(table: Any) -> Iterator[Row]:
-    import datasets
-
-    names = {
-        column: feature.int2str
-        for column, feature in table.features.items()
-        if isinstance(feature, datasets.ClassLabel)
-    }
-    for number, record in enumerate(table, start=1):
-        for column, name_of in names.items():
-            if record[column] is not None and record[column] >= 0:
-                record[column] = name_of(record[column])
-        yield _table_row(number, record)
-
-
-def _table_row(number: int, record: dict[str, Any] | None) -> Row:
-    if record is None:
-        return Row(number, None, reason="undecodable_bytes", detail="a text is not UTF-8")
-    if all(value is None or value == "" for value in record.values()):
-        return Row(number, record, reason="empty_row")
-    return Row(number, record, record)
+    if found.path is not None:
+        yield from read_file(found.path, found.source, found.kind, encoding)
+        return
+    first = 1
+    for part in found.tables:
+        yield from read_hub(part.table, split=part.split, first=first)
+        first += len(part.table)

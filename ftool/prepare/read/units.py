@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from ftool.artifacts import OnNote
 from ftool.prepare.read.encoding import physical_lines, text_of
 from ftool.prepare.read.json_text import read_json_lines
+from ftool.prepare.read.plan import UNPLANNED, Plan, is_foreign, plan_input, planned_rows
 from ftool.prepare.read.rows import Row
-from ftool.prepare.read.sources import Input, input_encoding, is_json_lines, no_rows, read_rows
+from ftool.prepare.read.sources import Input, input_encoding, is_json_lines, no_rows
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ class Unit:
     """Rows of one input: given as such, or as a stretch of a file that is read where it is used.
 
     `origin` is the index of the source in the recipe, `shown` the name of the input, `suffix` what
-    tells the ids of an input that is read twice apart.
+    tells the ids of an input that is read twice apart, `plan` what its columns hold.
     """
 
     number: int
@@ -50,6 +51,7 @@ class Unit:
     shown: str
     suffix: str
     rows: tuple[Row, ...] | Stretch
+    plan: Plan = UNPLANNED
 
     @property
     def bytes(self) -> int:
@@ -86,16 +88,19 @@ def divide(inputs: Sequence[Input], on_note: OnNote, *, first: int | None = None
         times[found.shown] += 1
         suffix = f"#{times[found.shown]}" if times[found.shown] > 1 else ""
         encoding = input_encoding(found, on_note)
-        is_stretched = is_json_lines(found) and encoding == "utf-8"
+        plan = plan_input(found, encoding)
+        if is_foreign(found, plan):
+            on_note(f"{found.shown} holds no examples and is not read")
+            continue
         parts: Iterator[tuple[Row, ...] | Stretch]
         if first is not None:
-            parts = iter([tuple(islice(read_rows(found, encoding), first))])
-        elif is_stretched:
+            parts = iter([tuple(islice(planned_rows(found, encoding, plan), first))])
+        elif is_json_lines(found) and encoding == "utf-8" and plan.threads is None:
             parts = _stretches(found)
         else:
-            parts = _batches(read_rows(found, encoding))
+            parts = _batches(planned_rows(found, encoding, plan))
         for part in parts:
-            yield Unit(number, found.origin, found.shown, suffix, part)
+            yield Unit(number, found.origin, found.shown, suffix, part, plan)
             number += 1
 
 

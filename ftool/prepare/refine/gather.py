@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ftool.example import Example
     from ftool.recipe.blocks.data import Data
 
+HELD_OUT = frozenset(("validation", "test"))
 WAITING = 3
 """Units of each process at a time: enough to keep it busy, few enough for the memory."""
 
@@ -74,12 +75,13 @@ def gather_unit(unit: Unit, folder: Path, refining: Refining) -> Path:
     """Work on one unit and write its shard."""
     data = refining.data
     source = data.sources[unit.origin]
-    held_out = source.split in {"validation", "test"}
-    reader = Reader(unit.shown, unit.suffix, source.columns, data)
+    plan = unit.plan
+    reader = Reader(unit.shown, unit.suffix, source, data, plan.survey, plan.threads)
     writer = ShardWriter(data.kind, data.dedup.near)
     rows = 0
     for place, row in enumerate(unit.read()):
         rows += 1
+        held_out = (source.split or row.split) in HELD_OUT
         found = refining.refine(row, reader, held_out=held_out)
         if isinstance(found, Finding):
             writer.reject(place, row, unit.shown, found)
@@ -88,6 +90,7 @@ def gather_unit(unit: Unit, folder: Path, refining: Refining) -> Path:
         if found.personal_data:
             writer.personal_data.update(found.personal_data)
             writer.redacted_rows += 1
+    problem = reader.problem
     about = {
         "shown": unit.shown,
         "suffix": unit.suffix,
@@ -95,6 +98,9 @@ def gather_unit(unit: Unit, folder: Path, refining: Refining) -> Path:
         "bytes": unit.bytes,
         "columns": list(reader.columns),
         "recognised": reader.recognised,
+        "problem": problem and asdict(problem),
+        "readings": reader.readings,
+        "mended": dict(sorted(reader.mended.items())),
         "unused": sorted(reader.unused),
     }
     path = shard_path(folder, unit.number)

@@ -16,7 +16,7 @@ from pyarrow import ipc
 
 from ftool.artifacts import read_json, write_json
 from ftool.errors import RunError
-from ftool.example import Example, Message
+from ftool.example import SPLITS, Example, Message
 from ftool.keys import compared_text, keys_of
 from ftool.prepare.read.rows import Finding, Row
 from ftool.prepare.refine.minhash import bands, shape
@@ -29,13 +29,16 @@ ABOUT, EXAMPLES, REJECTED = "about.json", "examples.arrow", "rejected.jsonl"
 NUMBERS, WORDS = "numbers.npz", "words.npy"
 FILES = (EXAMPLES, NUMBERS, WORDS, REJECTED)
 PARTIAL = ".partial"
-MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
+MESSAGE_FIELDS = (
+    *("role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content", "learned"),
+)
 
 
 def columns(kind: str) -> pyarrow.Schema:
     """Return the columns of prepared examples with their types."""
     text = pyarrow.string()
-    message = pyarrow.struct([(name, text) for name in MESSAGE_FIELDS])
+    kinds = {"learned": pyarrow.bool_()}
+    message = pyarrow.struct([(name, kinds.get(name, text)) for name in MESSAGE_FIELDS])
     content = {
         "chat": [("messages", pyarrow.list_(message)), ("tools", pyarrow.list_(text))],
         "text": [("text", text)],
@@ -73,6 +76,7 @@ class ShardWriter:
     raws: list[str] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    splits: list[int] = field(default_factory=list)
     personal_data: Counter[str] = field(default_factory=Counter)
     redacted_rows: int = 0
     is_table: bool = False
@@ -85,6 +89,7 @@ class ShardWriter:
         self.raws.append(_json(row.raw) if self.is_table else row.raw)
         self.places.append(place)
         self.tokens.append(tokens)
+        self.splits.append(SPLITS.index(row.split) if row.split else -1)
 
     def reject(self, place: int, row: Row, source: str, finding: Finding) -> None:
         """Take note of a row that goes, and why."""
@@ -141,6 +146,7 @@ class ShardWriter:
             "characters": np.array([_characters(example) for example in examples], np.uint32),
             "turns": np.array([_turns(example) for example in examples], np.uint16),
             "tokens": np.array(self.tokens, np.int32),
+            "split": np.array(self.splits, np.int8),
             "words": words,
             "lengths": lengths,
         }
@@ -218,8 +224,13 @@ def _messages(examples: Sequence[Example]) -> pyarrow.Array:
         "name": [message.name for message in every],
         "tool_calls": [_calls(message) for message in every],
         "tool_call_id": [message.tool_call_id for message in every],
+        "reasoning_content": [message.reasoning_content for message in every],
+        "learned": [message.learned for message in every],
     }
-    flat = [pyarrow.array(values, pyarrow.string()) for values in fields.values()]
+    kinds = {"learned": pyarrow.bool_()}
+    flat = [
+        pyarrow.array(values, kinds.get(name, pyarrow.string())) for name, values in fields.items()
+    ]
     structs = pyarrow.StructArray.from_arrays(flat, names=list(fields))
     return pyarrow.ListArray.from_arrays(pyarrow.array(ends), structs)
 

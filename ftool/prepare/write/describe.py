@@ -1,6 +1,7 @@
 """What is in the data: counts, reasons and labels, in sentences for a person."""
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,17 +11,20 @@ from ftool.artifacts import read_jsonl
 from ftool.example import SPLITS
 from ftool.prepare.decide.table import Table
 from ftool.prepare.refine.redact import find_personal_data
-from ftool.wording import listed
+from ftool.wording import counted, listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ftool.recipe.blocks.data import Source
     from ftool.recipe.schema import Recipe
 
 PLACES_SHOWN = 3
 NAMES_SHOWN = 5
+COLUMNS_SHOWN = 12
 
 REASONS = {
+    "ambiguous_label": "has several columns that could be its label",
     "boilerplate": "is an automatic reply, a delivery failure or the like",
     "broken_json": "is no valid JSON",
     "broken_quote": "has text behind a closing quote",
@@ -63,10 +67,12 @@ REASONS = {
     "leaks_into_validation": "repeats a row of validation",
     "line_too_long": "is too long a line",
     "lone_surrogate": "holds half a character",
+    "media": "has images, audio or video, which a language model of text cannot read",
     "missing_field": "lacks a column",
     "missing_label": "has no label",
     "near_duplicate": "repeats another row but for a few words",
     "no_messages": "has no messages",
+    "not_accepted": "was not accepted by an annotator",
     "not_an_object": "is no JSON object",
     "not_messages": "has no list of messages",
     "not_sampled": "was left out by `limit` or `per_label`",
@@ -76,6 +82,8 @@ REASONS = {
     "refusal": "has an assistant that refuses as a language model",
     "repetitive": "repeats its own words more than `repetition` allows",
     "role_order": "has messages in an order that no conversation has",
+    "several_labels": "has several labels; one of them each is needed",
+    "single_quotes": "is written with single quotes, which is Python and no JSON",
     "too_deep": "is nested too deep",
     "too_long": "is longer than `max_characters`",
     "too_many_tokens": "is longer than `max_tokens`",
@@ -83,7 +91,9 @@ REASONS = {
     "unclosed_quote": "opens a quote and does not close it",
     "undecodable_bytes": "has bytes that are no characters",
     "unknown_label": "has a label that is not in `label_names`",
+    "unknown_part": "has a message with a part of an unknown type",
     "unreadable_rest": "is the rest of a broken file",
+    "unwanted_answer": "has an answer that nobody wants: a label of false, or a weight of 0",
     "wrong_field_count": "has more or fewer fields than the header",
 }
 """Why a row is rejected, in words that follow "the row"."""
@@ -92,12 +102,74 @@ REASONS = {
 def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]") -> list[str]:
     """Return what a person should know about a prepared dataset before training on it."""
     return [
+        *(reading_line(source, reading) for source, reading in readings_of(manifest)),
         *_row_notes(manifest),
+        *_mended(manifest),
         *_unused_parts(table),
         *_label_notes(manifest["label_names"], manifest["label_counts"], manifest["rows"]["kept"]),
         *_leak_notes(table, places),
         *_split_notes(manifest),
         *_personal_labels(manifest["label_names"]),
+    ]
+
+
+MENDED = {
+    "empty_turns_dropped": "empty turns left out",
+    "first_answer_taken": "the first of several answers taken",
+    "speakers_alternate": "speakers are not named; the first one is read as the user",
+    "system_as_assistant": "`system` answers the user and is read as the assistant",
+    "system_lines_dropped": "system lines in the middle left out, or joined at the start",
+    "tail_cut": "what follows the last answer cut",
+    "turns_merged": "messages of one side in a row merged",
+}
+"""What was done with conversations so that they can be learned, by its code."""
+
+
+def readings_of(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield each source with each way in which its rows were read."""
+    for source in manifest["readings"]:
+        for reading in source["readings"]:
+            yield source["source"], reading
+
+
+def reading_line(source: str, reading: Mapping[str, Any]) -> str:
+    """Say which columns play which part, and which are not read."""
+    parts = [f"{part} <- {', '.join(names)}" for part, names in reading["parts"].items()]
+    unread = [f"not read: {listed(reading['unread'], COLUMNS_SHOWN)}"] if reading["unread"] else []
+    return f"{source}: {'; '.join([*parts, *unread])}"
+
+
+def shown_path(written: str) -> str:
+    """Return the path of a source as people may see it: never an absolute one."""
+    path = Path(written)
+    return path.name if path.is_absolute() else written
+
+
+def readings(table: Table, sources: Sequence["Source"]) -> list[dict[str, Any]]:
+    """Return for every source how its columns were read, each way once."""
+    found: dict[int, dict[str, Any]] = {}
+    for shard in table.shards:
+        own = found.setdefault(shard.about["origin"], {})
+        for reading in shard.about["readings"]:
+            own.setdefault(reading_line("", reading), reading)
+    return [
+        {"source": shown_path(sources[origin].path), "readings": list(own.values())}
+        for origin, own in sorted(found.items())
+    ]
+
+
+def mended(table: Table) -> dict[str, int]:
+    """Return how many conversations each repair has changed, by its code."""
+    counts: Counter[str] = Counter()
+    for shard in table.shards:
+        counts.update(shard.about["mended"])
+    return dict(sorted(counts.items()))
+
+
+def _mended(manifest: Mapping[str, Any]) -> list[str]:
+    return [
+        f"{counted(count, 'conversation')}: {MENDED[code]} ({code})"
+        for code, count in manifest["mended"].items()
     ]
 
 

@@ -9,8 +9,9 @@ from ftool.artifacts import PreparedDataset, ignore_note, read_jsonl
 from ftool.errors import DataError, FtoolError, RecipeError, did_you_mean
 from ftool.example import SPLITS, Example
 from ftool.prepare.read.formats import Reader
+from ftool.prepare.read.plan import plan_input, planned_rows
 from ftool.prepare.read.rows import Row, Unusable
-from ftool.prepare.read.sources import Input, find_inputs, input_encoding, read_rows
+from ftool.prepare.read.sources import Input, find_inputs, input_encoding
 from ftool.prepare.refine.clean import CLEANERS, clean
 from ftool.prepare.refine.filters import checks
 from ftool.prepare.refine.redact import redact
@@ -65,7 +66,7 @@ def _find(recipe: "Recipe", place: str) -> tuple[Input, Row]:
     name, _, number = place.partition("#")[0].rpartition(":")
     if not name or not number.isdecimal():
         raise RecipeError(f"--explain: `{place}` is not FILE:LINE", hint="such as tickets.csv:12")
-    inputs = find_inputs(recipe.folder, recipe.data.sources, ignore_note)
+    inputs = find_inputs(recipe.folder, recipe.data.sources, ignore_note, kind=recipe.data.kind)
     named = [found for found in inputs if found.shown == name]
     named = named or [found for found in inputs if found.shown.endswith(f"/{name}")]
     named = named or [f for f in inputs if f.path and f.path.resolve() == Path(name).resolve()]
@@ -73,7 +74,8 @@ def _find(recipe: "Recipe", place: str) -> tuple[Input, Row]:
         near = did_you_mean(name, [found.shown for found in inputs])
         raise DataError(f"--explain: no source of the recipe is {name}{near}")
     covering = None
-    for row in read_rows(named[0], input_encoding(named[0], ignore_note)):
+    encoding = input_encoding(named[0], ignore_note)
+    for row in planned_rows(named[0], encoding, plan_input(named[0], encoding)):
         if row.line > int(number):
             break
         covering = row
@@ -91,7 +93,8 @@ def _lines(row: Row) -> int:
 def _of_row(recipe: "Recipe", found: Input, row: Row) -> tuple[list[Step], Example | None]:
     """Return what the rules for single rows say, and the example where all of them pass."""
     data = recipe.data
-    reader = Reader(found.shown, "", found.source.columns, data)
+    plan = plan_input(found, input_encoding(found, ignore_note))
+    reader = Reader(found.shown, "", found.source, data, plan.survey, plan.threads)
     try:
         raw = reader.example(row)
     except Unusable as why:

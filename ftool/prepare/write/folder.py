@@ -272,7 +272,7 @@ def _values(array: pyarrow.Array) -> Iterator[bytes]:
         yield compute.fill_null(lengths, -1).to_numpy().tobytes()
         yield _characters(array)
     else:
-        yield array.to_numpy().tobytes()
+        yield array.to_numpy(zero_copy_only=False).tobytes()  # booleans are packed as bits
 
 
 def _characters(array: pyarrow.Array) -> bytes:

@@ -2,29 +2,47 @@
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from ftool.recipe.contradictions import apart, distinct
+from ftool.recipe.contradictions import apart, column, columns, distinct, one_sign
 from ftool.recipe.types import NUMBER, Block, Name, Positive, Ratio
 
 LabelNames = Annotated[list[str], Field(min_length=1), AfterValidator(distinct)]
 
 
-class Columns(Block):
-    """Which column of a source plays which part; unnamed parts are detected."""
+ColumnName = Annotated[str | int, BeforeValidator(column)]
+"""A name, or a position from 1."""
+ColumnNames = Annotated[str | int | list[ColumnName], BeforeValidator(columns)]
 
-    messages: str | None = None
-    """A list of messages: `role`/`content` or `from`/`value`."""
-    system: str | None = None
+
+class Columns(Block):
+    """Which column of a source plays which part; unnamed parts are detected.
+
+    A whole number is a position from 1.
+    """
+
+    messages: ColumnName | None = None
+    """A list of messages, each with a speaker and what was said."""
+    history: ColumnName | None = None
+    """Earlier turns before a prompt: pairs of question and answer, or messages."""
+    system: ColumnNames | None = None
     """Instructions before the conversation."""
-    prompt: str | None = None
-    """What is given."""
-    completion: str | None = None
-    """What is learned."""
-    text: str | None = None
+    prompt: ColumnNames | None = None
+    """What is given; several columns are joined, a blank line between them."""
+    completion: ColumnNames | None = None
+    """What is learned; several columns are joined."""
+    text: ColumnNames | None = None
     """A text of a corpus."""
-    label: str | None = None
+    label: ColumnName | None = None
     """The class; it is the completion where no other is named."""
+    conversation: ColumnName | None = None
+    """Where every row is one message: which conversation it belongs to."""
+    role: ColumnName | None = None
+    """Where every row is one message: who wrote it."""
+    content: ColumnName | None = None
+    """Where every row is one message: what was written."""
+    time: ColumnName | None = None
+    """Where every row is one message: what orders them; the order of the rows when unset."""
 
 
 class Source(Block):
@@ -34,6 +52,14 @@ class Source(Block):
     """A file, folder or glob relative to the recipe, or `hf://org/name`."""
     columns: Annotated[Columns, AfterValidator(apart)] = Columns()
     """Which column plays which part."""
+    header: Literal["auto", "none"] = "auto"
+    """`none` where a table begins with its first row; its columns are then called 1, 2, 3."""
+    delimiter: Annotated[str, AfterValidator(one_sign)] | None = None
+    """What separates the fields of a text table; by its header when unset, a tab in `.tsv`."""
+    labels: dict[str, str] = {}
+    """Names of labels, such as `{"0": bad, "1": good}`; others stay as they are."""
+    roles: dict[Literal["system", "user", "assistant", "tool"], list[str]] = {}
+    """Who speaks in conversations: `{assistant: [agent, desk*]}`, before the usual names."""
     split: Literal["train", "validation", "test"] | None = None
     """Assign all rows to one split; then that split takes no rows of other sources."""
     limit: Positive | None = None

@@ -84,7 +84,8 @@ def test_fields_above_the_limit_of_the_csv_module_are_read() -> None:
 
 def test_header() -> None:
     assert read("\n text ,,\na,b,c\n")[1].values == {"text": "a", "column_2": "b", "column_3": "c"}
-    with pytest.raises(DataError, match="line 1: the header names `a` twice"):
-        read("a,b,a\n1,2,3\n")
+    assert read("a,b,a,a_2,a\n1,2,3,4,5\n")[0].values == {
+        **{"a": "1", "b": "2", "a_2": "3", "a_2_2": "4", "a_3": "5"},
+    }
     with pytest.raises(DataError, match="line 1: the header is broken"):
         read('"a,b\n1,2\n')

@@ -89,7 +89,7 @@ def count_work(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 def refine(values: dict[str, Any] | None, held_out: bool = False, **data: Any) -> Any:
     recipe = recipe_for(Path(), "a.csv", **data)
-    reader = gathering.Reader("a.csv", "", recipe.data.sources[0].columns, recipe.data)
+    reader = gathering.Reader("a.csv", "", recipe.data.sources[0], recipe.data)
     row = Row(2, "raw", values, reason="" if values else "broken_json")
     return Refining(recipe.data, lambda _: 7).refine(row, reader, held_out=held_out)
 

@@ -25,6 +25,8 @@ def manifest(**changed: Any) -> dict[str, Any]:
         "label_names": [],
         "label_counts": {"train": {"a": 1, "b": 1}, "test": {"a": 1}},
         "merged_spellings": {},
+        "readings": [],
+        "mended": {},
         "recipe": {"data": {"sources": [], "split": {"validation": 0, "test": 0}}},
         **changed,
     }
@@ -137,7 +139,7 @@ def test_reasons_and_their_words_agree() -> None:
     assert len(given) > 10 and given <= set(REASONS)
     others = (module for module in modules if module.stem not in {"describe", "advice"})
     written = set().union(*(constants(module) for module in others))
-    composed = {"invalid_tools", "invalid_tool_calls"}
+    composed = {"invalid_tools"}
     assert {reason for reason in REASONS if reason not in written} == composed
     assert list(REASONS) == sorted(REASONS)
 

@@ -1,0 +1,73 @@
+"""How an input is read: what its columns hold, and whether its rows are messages."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from ftool.errors import DataError
+from ftool.prepare.read.mapping import detect
+from ftool.prepare.read.rows import Row
+from ftool.prepare.read.sources import Input, read_rows
+from ftool.prepare.read.survey import UNSEEN, Survey, survey
+from ftool.prepare.read.threads import thread_columns, thread_rows
+
+SAMPLE_ROWS = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a sample of an input says about all of it.
+
+    `threads` names the columns where every row is a message: part -> column. An input without a
+    row `is_empty`.
+    """
+
+    survey: Survey = UNSEEN
+    threads: Mapping[str, str] | None = None
+    is_empty: bool = False
+
+
+UNPLANNED = Plan()
+
+
+def plan_input(found: Input, encoding: str) -> Plan:
+    """Look at the first rows of an input.
+
+    Raises:
+        DataError: there are no rows, and the source has no other input; or it is damaged.
+    """
+    rows: list[Row] = []
+    try:
+        rows = list(islice(read_rows(found, encoding), SAMPLE_ROWS))
+    except DataError:
+        if found.is_alone or rows:
+            raise
+        return Plan(is_empty=True)
+    values = [row.values for row in rows if row.values is not None]
+    seen = survey(values)
+    if found.kind == "text":
+        return Plan(seen)
+    return Plan(seen, thread_columns(found.source, seen))
+
+
+def is_foreign(found: Input, plan: Plan) -> bool:
+    """Tell a file that stands among those of a source by chance: empty, or a document of its own.
+
+    A table whose columns mean nothing is none: its rows are read, and rejected aloud.
+    """
+    if found.is_alone:
+        return False
+    return plan.is_empty or (
+        plan.survey.rows == 1
+        and detect(list(plan.survey.looks), {}, found.kind, plan.survey) is None
+    )
+
+
+def planned_rows(found: Input, encoding: str, plan: Plan) -> Iterator[Row]:
+    """Yield the rows of an input, or the conversations that its rows are messages of.
+
+    Raises:
+        DataError: there are no rows, or the file as a whole is damaged.
+    """
+    rows = read_rows(found, encoding)
+    return rows if plan.threads is None else thread_rows(rows, plan.threads)

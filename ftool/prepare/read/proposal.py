@@ -1,0 +1,169 @@
+"""What to write into a recipe where columns mean nothing, or more than one thing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ftool.prepare.read.mapping import (
+    FILLED,
+    Doubt,
+    Shape,
+    candidates,
+    detect,
+    fold,
+    lacks_header,
+)
+from ftool.prepare.read.survey import Survey
+from ftool.wording import cut, listed
+
+COLUMNS_SHOWN, LETTERS_SHOWN = 20, 60
+NEVER = frozenset(("rejected", "dispreferred", "rejected_response"))
+"""Columns that no hint ever proposes to learn."""
+MOST_JOINED = 2
+"""So many texts are proposed as one prompt, at most."""
+MOST_NUMBERS = 20
+"""A column of more different numbers is proposed as no label."""
+MOST_SPEAKERS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Why an input cannot be read: a code, what is wrong, and what to do."""
+
+    code: str
+    message: str
+    hint: str
+
+
+def named(columns: Sequence[str]) -> str:
+    """Name columns; what no column is called, such as a row read as the header, is cut."""
+    return listed([cut(name, LETTERS_SHOWN) for name in columns], COLUMNS_SHOWN)
+
+
+def doubted(shown: str, doubt: Doubt) -> Problem:
+    """Ask which of several columns is the label."""
+    first, *_ = doubt.columns
+    return Problem(
+        "ambiguous_label",
+        f"{shown}: each of {listed(doubt.columns, COLUMNS_SHOWN)} could be the label",
+        f"name one in the recipe: columns: {{prompt: {_written(doubt.prompt)}, label: "
+        f"{_written(first)}}}",
+    )
+
+
+def undetected(shown: str, columns: Sequence[str], kind: str, survey: Survey) -> Problem:
+    """Say that columns mean nothing for this kind of data, and what to name."""
+    if kind == "text":
+        text = next(iter(_by_length(columns, survey)), None)
+        return Problem(
+            "unknown_columns",
+            f"{shown}: no text column found among {named(columns)}",
+            f"name it in the recipe: columns: {{text: {_written(text or columns[0])}}}",
+        )
+    what = (
+        f"{shown}: no conversation, prompt with completion, or text with label found among its "
+        f"columns {named(columns)}"
+    )
+    if lacks_header(columns, survey):
+        return Problem(
+            "no_header", f"{what}; its first line looks like data", _by_place(columns, survey)
+        )
+    if isinstance(detect(columns, {}, "text", survey), Shape):
+        what += "\n  a corpus without answers needs `data.kind: text`"
+    return Problem("unknown_columns", what, _proposal(columns, survey))
+
+
+def _proposal(columns: Sequence[str], survey: Survey) -> str:
+    threads = _of_threads(columns, survey)
+    if threads:
+        return threads
+    prompt, label, completion = _parts(columns, survey)
+    if prompt and completion:
+        parts = f"prompt: {_listed([_written(name) for name in prompt])}, completion: "
+        parts += _written(completion)
+    elif prompt and label:
+        parts = f"prompt: {_written(prompt[0])}, label: {_written(label)}"
+    elif prompt:
+        return "name the column of the answer in the recipe, or set data.kind=text for a corpus"
+    else:
+        return "no column holds text to learn from; name another file"
+    return f"name them in the recipe: columns: {{{parts}}}"
+
+
+def _of_threads(columns: Sequence[str], survey: Survey) -> str | None:
+    """Propose how rows that are one message each become conversations."""
+    found = {
+        part: candidates(part, columns, survey) for part in ("conversation", "role", "content")
+    }
+    if not all(found.values()):
+        return None
+    conversation, role, content = (own[0].column for own in found.values())
+    speakers = survey.values.get(role, ())
+    if survey.spread.get(conversation, 0) >= survey.rows or not 2 <= len(speakers) <= MOST_SPEAKERS:
+        return None
+    first, second, *_ = speakers
+    return (
+        "if every row is one message, say so in the recipe: columns: {conversation: "
+        f"{_written(conversation)}, role: {_written(role)}, content: {_written(content)}}}, roles: "
+        f"{{user: [{_written(first)}], assistant: [{_written(second)}]}}"
+    )
+
+
+def _parts(columns: Sequence[str], survey: Survey) -> tuple[list[str], str | None, str | None]:
+    """Return the likeliest prompt, label and completion, by what the columns hold.
+
+    Of several texts the last one answers: a question stands before its answer.
+    """
+    usable = [name for name in columns if fold(name) not in NEVER]
+    unseen = [name for name in usable if survey.look(name) == "unknown"]
+    if unseen:
+        return unseen[:1], unseen[-1] if len(unseen) > 1 else None, None
+    texts = [n for n in usable if survey.look(n) == "text" and survey.filled.get(n, 0) >= FILLED]
+    asked = [c.column for c in candidates("prompt", usable, survey)]
+    answered = {c.column for c in candidates("completion", usable, survey)} - set(asked)
+    if asked and answered:
+        return asked[:1], None, next(name for name in usable if name in answered)
+    known = {c.column for part in ("class", "label") for c in candidates(part, usable, survey)}
+    few = [n for n in usable if _is_few(n, survey) and n not in texts]
+    label = min(few, key=lambda n: (n not in known, survey.spread.get(n, 0)), default=None)
+    if not texts:
+        texts = [name for name in _by_length(usable, survey) if name != label][:1]
+    if len(texts) > 1 and not known:
+        return texts[:-1][:MOST_JOINED], None, texts[-1]
+    written = [c.column for c in candidates("written", texts, survey)]
+    return (written or _by_length(texts, survey))[:1], label, None
+
+
+def _is_few(name: str, survey: Survey) -> bool:
+    """Tell whether a column holds few values that repeat, numbers among them."""
+    look, spread = survey.look(name), survey.spread.get(name, 0)
+    return spread > 1 and (
+        look in {"label", "flag"} or (look == "number" and spread <= MOST_NUMBERS)
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"[{', '.join(names)}]"
+
+
+def _by_length(columns: Sequence[str], survey: Survey) -> list[str]:
+    """Return columns of words, those with the longest first."""
+    texts = [name for name in columns if survey.look(name) in {"text", "label", "unknown"}]
+    return sorted(texts, key=lambda name: -survey.lengths.get(name, 0))
+
+
+def _by_place(columns: Sequence[str], survey: Survey) -> str:
+    prompt, label, completion = _parts(columns, survey)
+    places = {name: str(number) for number, name in enumerate(columns, start=1)}
+    parts = f"prompt: {_listed([places[name] for name in prompt])}" if prompt else "prompt: 1"
+    if completion:
+        parts += f", completion: {places[completion]}"
+    elif label:
+        parts += f", label: {places[label]}"
+    return f"say so in the recipe: {{path: ..., header: none, columns: {{{parts}}}}}"
+
+
+def _written(name: str) -> str:
+    """Write a column name as YAML takes it up again."""
+    short = cut(name, LETTERS_SHOWN)
+    plain = all(letter.isalnum() or letter in "_- " for letter in short) and not short.isdecimal()
+    return short if plain and short == short.strip() else '"' + short.replace('"', '\\"') + '"'
