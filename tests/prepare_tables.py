@@ -100,7 +100,8 @@ def write_shard(
     writer.redacted_rows = len(personal_data or {})
     about = {"shown": shown, "suffix": "", "origin": source, "bytes": 1, "columns": []}
     rows = len(writer.examples) + len(refused)
-    writer.write(path, rows, {**about, "recognised": True, "unused": []})
+    read = {"recognised": True, "problem": None, "readings": [], "mended": {}}
+    writer.write(path, rows, {**about, **read, "unused": [], "matched": []})
     return Shard.open(path)
 
 

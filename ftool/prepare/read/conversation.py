@@ -64,7 +64,9 @@ BREAK = "\n\n"
 
 @dataclass(slots=True)
 class Conversations:
-    """Reads conversations; counts what is `mended`, and remembers parts that nothing reads.
+    """Reads conversations; counts what is `mended`.
+
+    It remembers the parts of turns that nothing reads, and which patterns of `roles` matched.
 
     Args:
         roles: role -> patterns of what its speakers are called, before the usual names.
@@ -73,6 +75,7 @@ class Conversations:
     roles: Mapping[Role, Sequence[str]] = field(default_factory=dict)
     mended: Counter[str] = field(default_factory=Counter)
     unread: set[str] = field(default_factory=set)
+    matched: set[str] = field(default_factory=set)
 
     def read(self, value: Any, *, is_table: bool = False) -> list[Message]:
         """Return the messages of a conversation, without what follows the last answer.
@@ -132,7 +135,7 @@ class Conversations:
     def _of_pair(self, pair: Sequence[Any], number: int) -> Iterator[Message]:
         """Read [speaker, text], or [question, answer]."""
         first, second = pair
-        role = role_of(first, self.roles) if isinstance(first, str) else None
+        role = self._role(first) if isinstance(first, str) else None
         if role is not None:
             yield Message(role, content_of(second))
         else:
@@ -144,7 +147,7 @@ class Conversations:
     def _of_object(
         self, turn: Mapping[str, Any], keys: Mapping[str, str], speaker: Any, number: int
     ) -> Iterator[Message]:
-        role = role_of(speaker, self.roles) if isinstance(speaker, str) else None
+        role = self._role(speaker) if isinstance(speaker, str) else None
         if role is None:
             who = "it names no speaker" if speaker is None else f"{cut(repr(speaker), 60)} spoke"
             raise Unusable(
@@ -176,6 +179,13 @@ class Conversations:
             reasoning_content=content_of(reasoning) or None,
             learned=not (role == "assistant" and any(_is_off(turn.get(k)) for k in UNLEARNED)),
         )
+
+    def _role(self, speaker: str) -> Role | None:
+        own = own_role(speaker, self.roles)
+        if own is None:
+            return ROLE_NAMES.get(folded(speaker))
+        self.matched.add(own[1])
+        return own[0]
 
     def mend(self, messages: Sequence[Message]) -> list[Message]:
         """Bring messages into the order that chat templates know; what is done is counted.
@@ -213,13 +223,14 @@ MENDED = {
 """What is done with a conversation -> its code."""
 
 
-def role_of(speaker: str, roles: Mapping[Role, Sequence[str]]) -> Role | None:
-    """Return the role of a speaker: by own patterns of names first, then by the usual names."""
+def own_role(speaker: str, roles: Mapping[Role, Sequence[str]]) -> tuple[Role, str] | None:
+    """Return the role whose patterns a speaker's name matches, and the pattern."""
     name = folded(speaker)
     for role, patterns in roles.items():
-        if any(fnmatchcase(name, folded(pattern)) for pattern in patterns):
-            return role
-    return ROLE_NAMES.get(name)
+        for pattern in patterns:
+            if fnmatchcase(name, folded(pattern)):
+                return role, pattern
+    return None
 
 
 def folded(speaker: str) -> str:

@@ -59,11 +59,17 @@ class Reader:
         self._found: dict[tuple[str, ...], Found] = {}
         self._conversations = Conversations(source.roles)
         self.columns: dict[str, None] = {}
+        self.named: set[str] = set()
 
     @property
     def mended(self) -> Counter[str]:
         """How many conversations each repair has changed, by its code."""
         return self._conversations.mended
+
+    @property
+    def matched(self) -> list[str]:
+        """Keys of `labels` and patterns of `roles` that some row has."""
+        return sorted(self.named | self._conversations.matched)
 
     @property
     def unused(self) -> set[str]:
@@ -252,7 +258,10 @@ class Reader:
         if isinstance(value, list | Mapping):
             raise Unusable("several_labels", "the label is a list or an object, such as spans")
         label = " ".join(content_of(value).split())
-        return self._source.labels.get(label, label)
+        if label in self._source.labels:
+            self.named.add(label)
+            return self._source.labels[label]
+        return label
 
 
 def given_columns(columns: "Columns", names: Sequence[str]) -> Given:

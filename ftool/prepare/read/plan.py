@@ -6,10 +6,12 @@ from itertools import islice
 
 from ftool.errors import DataError
 from ftool.prepare.read.mapping import detect
+from ftool.prepare.read.readers import WORKBOOKS, extension
 from ftool.prepare.read.rows import Row
 from ftool.prepare.read.sources import Input, read_rows
 from ftool.prepare.read.survey import UNSEEN, Survey, survey
 from ftool.prepare.read.threads import thread_columns, thread_rows
+from ftool.prepare.read.workbook import sheets_left_out
 
 SAMPLE_ROWS = 1_000
 
@@ -61,6 +63,15 @@ def is_foreign(found: Input, plan: Plan) -> bool:
         plan.survey.rows == 1
         and detect(list(plan.survey.looks), {}, found.kind, plan.survey) is None
     )
+
+
+def notes_of(found: Input) -> list[str]:
+    """Return what a person should know of an input beside its rows."""
+    if found.path is None or extension(found.path) not in WORKBOOKS:
+        return []
+    left = sheets_left_out(found.path)
+    names = ", ".join(f"`{name}`" for name in left)
+    return [f"{found.shown}: only the first sheet is read, not {names}"] if left else []
 
 
 def planned_rows(found: Input, encoding: str, plan: Plan) -> Iterator[Row]:

@@ -198,11 +198,11 @@ def _read_excel(path: Path, source: "Source") -> Iterator[Row]:
     return read_workbook(path, has_header=source.header != "none")
 
 
-PARQUET, EXCEL = ".parquet", ".xlsx"
+PARQUET = ".parquet"
+WORKBOOKS = (".xlsx", ".xlsm")
 BINARY_READERS: Mapping[str, Callable[[Path, "Source"], Iterator[Row]]] = {
     PARQUET: _read_parquet,
-    EXCEL: _read_excel,
-    ".xlsm": _read_excel,
+    **dict.fromkeys(WORKBOOKS, _read_excel),
 }
 EXTENSIONS = (
     *(name for name in TEXT_READERS if name not in {PARALLEL, *NAMED_ONLY}),

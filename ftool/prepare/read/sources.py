@@ -18,9 +18,10 @@ from ftool.prepare.read.json_text import is_one_a_line
 from ftool.prepare.read.readers import (
     BINARY_READERS,
     DELIMITED,
-    EXCEL,
     EXTENSIONS,
+    NAMED_ONLY,
     PARQUET,
+    WORKBOOKS,
     SavedTable,
     extension,
     is_known,
@@ -131,12 +132,12 @@ def _unread_settings(source: "Source", paths: Sequence[Path]) -> list[str]:
     """Return what the recipe says of how text is written where no text is."""
     kinds = {extension(path) for path in paths}
     found = []
-    for binary in sorted(kinds & {PARQUET, EXCEL}):
+    for binary in sorted(kinds & {PARQUET, *WORKBOOKS}):
         if source.encoding:
             found.append(f"{source.path}: `encoding` is for text files, not for {binary[1:]}")
         if source.delimiter:
             found.append(f"{source.path}: `delimiter` is for text tables, not for {binary[1:]}")
-    with_header = {*DELIMITED, ".txt", EXCEL, ".xlsm"}
+    with_header = {*DELIMITED, *NAMED_ONLY, *WORKBOOKS, ".txt"}
     if kinds and not kinds & with_header and (source.delimiter or source.header == "none"):
         name = "delimiter" if source.delimiter else "header"
         found.append(f"{source.path}: `{name}` is for tables, not for {', '.join(sorted(kinds))}")

@@ -6,7 +6,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any
 
 from ftool.errors import DataError
-from ftool.prepare.read.conversation import role_of
+from ftool.prepare.read.conversation import ROLE_NAMES, folded, own_role
 from ftool.prepare.read.mapping import candidates
 from ftool.prepare.read.rows import Row
 from ftool.prepare.read.survey import Survey
@@ -44,7 +44,9 @@ def _named(column: str | int, names: list[str]) -> str:
 
 
 def _are_known(column: str, source: "Source", survey: Survey) -> bool:
-    roles = {role_of(name, source.roles) for name in survey.values.get(column, ())}
+    names = survey.values.get(column, ())
+    own = {name: own_role(name, source.roles) for name in names}
+    roles = {role[0] if (role := own[name]) else ROLE_NAMES.get(folded(name)) for name in names}
     return None not in roles and {"user", "assistant"} <= roles
 
 

@@ -10,7 +10,14 @@ from typing import TYPE_CHECKING
 from ftool.artifacts import OnNote
 from ftool.prepare.read.encoding import physical_lines, text_of
 from ftool.prepare.read.json_text import read_json_lines
-from ftool.prepare.read.plan import UNPLANNED, Plan, is_foreign, plan_input, planned_rows
+from ftool.prepare.read.plan import (
+    UNPLANNED,
+    Plan,
+    is_foreign,
+    notes_of,
+    plan_input,
+    planned_rows,
+)
 from ftool.prepare.read.rows import Row
 from ftool.prepare.read.sources import Input, input_encoding, is_json_lines, no_rows
 
@@ -89,6 +96,8 @@ def divide(inputs: Sequence[Input], on_note: OnNote, *, first: int | None = None
         suffix = f"#{times[found.shown]}" if times[found.shown] > 1 else ""
         encoding = input_encoding(found, on_note)
         plan = plan_input(found, encoding)
+        for sentence in notes_of(found):
+            on_note(sentence)
         if is_foreign(found, plan):
             on_note(f"{found.shown} holds no examples and is not read")
             continue

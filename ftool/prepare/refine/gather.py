@@ -102,6 +102,7 @@ def gather_unit(unit: Unit, folder: Path, refining: Refining) -> Path:
         "readings": reader.readings,
         "mended": dict(sorted(reader.mended.items())),
         "unused": sorted(reader.unused),
+        "matched": reader.matched,
     }
     path = shard_path(folder, unit.number)
     writer.write(path, rows, about)

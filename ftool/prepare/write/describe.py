@@ -106,6 +106,7 @@ def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]")
         *_row_notes(manifest),
         *_mended(manifest),
         *_unused_parts(table),
+        *unmatched(table, manifest["recipe"]["data"]["sources"]),
         *_label_notes(manifest["label_names"], manifest["label_counts"], manifest["rows"]["kept"]),
         *_leak_notes(table, places),
         *_split_notes(manifest),
@@ -186,6 +187,22 @@ def _row_notes(manifest: Mapping[str, Any]) -> list[str]:
 def _unused_parts(table: Table) -> list[str]:
     parts = sorted({part for shard in table.shards for part in shard.about["unused"]})
     return [f"nothing reads these parts of messages: {_quoted(parts)}"] if parts else []
+
+
+def unmatched(table: Table, sources: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Tell of `labels` and `roles` of the recipe that no row has."""
+    matched: dict[int, set[str]] = {}
+    for shard in table.shards:
+        matched.setdefault(shard.about["origin"], set()).update(shard.about["matched"])
+    found = []
+    for origin, seen in sorted(matched.items()):
+        source = sources[origin]
+        patterns = [name for names in source["roles"].values() for name in names]
+        for setting, names in (("labels", list(source["labels"])), ("roles", patterns)):
+            absent = [name for name in names if name not in seen]
+            if absent:
+                found.append(f"data.sources.{origin}.{setting}: no row has {_quoted(absent)}")
+    return found
 
 
 def _label_notes(

@@ -9,9 +9,16 @@ from numpy.typing import NDArray
 from prepare_tables import row, table_of
 
 from ftool.prepare.decide.table import Table
+from ftool.prepare.read import conversation
 from ftool.prepare.write import describe
 from ftool.prepare.write.describe import REASONS, are_too_many, notes, too_many
+from ftool.recipe.blocks.data import Source
 from ftool.recipe.schema import Recipe
+
+UNASSIGNED: dict[str, Any] = {"split": None, "labels": {}, "roles": {}}
+
+
+UNASSIGNED: dict[str, Any] = {"split": None, "labels": {}, "roles": {}}
 
 
 def recipe(allowed: float = 0.25) -> Recipe:
@@ -27,7 +34,12 @@ def manifest(**changed: Any) -> dict[str, Any]:
         "merged_spellings": {},
         "readings": [],
         "mended": {},
-        "recipe": {"data": {"sources": [], "split": {"validation": 0, "test": 0}}},
+        "recipe": {
+            "data": {
+                "sources": [UNASSIGNED],
+                "split": {"validation": 0, "test": 0},
+            }
+        },
         **changed,
     }
 
@@ -133,6 +145,38 @@ def given_reasons(module: Path) -> set[str]:
     }
 
 
+def test_how_columns_were_read_is_told(tmp_path: Path) -> None:
+    table = table_of(tmp_path, [row("1", "a"), row("2", "a")], shard_rows=1)
+    reading = {"parts": {"prompt": ["subject", "body"], "label": ["team"]}, "unread": ["id"]}
+    for shard in table.shards:
+        shard.about["readings"].append(reading)  # type: ignore[union-attr]
+        shard.about["mended"]["tail_cut"] = 2  # type: ignore[index]
+    found = describe.readings(table, [Source(path=str(tmp_path / "a.csv"))])
+    assert found == [{"source": "a.csv", "readings": [reading]}]
+    expected = "a.csv: prompt <- subject, body; label <- team; not read: id"
+    assert describe.reading_line("a.csv", reading) == expected
+    assert describe.mended(table) == {"tail_cut": 4}
+    told = manifest(readings=found, mended={"tail_cut": 4})
+    assert notes(told, table, np.zeros(2, np.int8))[:2] == [
+        expected,
+        "4 conversations: what follows the last answer cut (tail_cut)",
+    ]
+
+
+def test_every_repair_has_words() -> None:
+    assert set(describe.MENDED) >= set(conversation.MENDED.values())
+
+
+def test_names_of_labels_and_speakers_that_no_row_has_are_told(tmp_path: Path) -> None:
+    table = table_of(tmp_path, [row("1", "a")])
+    table.shards[0].about["matched"].append("0")  # type: ignore[union-attr]
+    sources = [{"labels": {"0": "bad", "2": "odd"}, "roles": {"user": ["caller_*"]}}]
+    assert describe.unmatched(table, sources) == [
+        "data.sources.0.labels: no row has `2`",
+        "data.sources.0.roles: no row has `caller_*`",
+    ]
+
+
 def test_reasons_and_their_words_agree() -> None:
     modules = [file for file in Path(describe.__file__).parents[1].rglob("*.py")]
     given = set().union(*(given_reasons(module) for module in modules))
@@ -146,7 +190,12 @@ def test_reasons_and_their_words_agree() -> None:
 
 def test_a_split_that_stayed_empty_and_labels_that_are_personal_are_told(tmp_path: Path) -> None:
     found = placed(tmp_path, ("1", "a", None, 0))
-    asked = {"data": {"sources": [{"split": None}], "split": {"validation": 0.1, "test": 0.1}}}
+    asked = {
+        "data": {
+            "sources": [UNASSIGNED],
+            "split": {"validation": 0.1, "test": 0.1},
+        }
+    }
     told = notes(manifest(recipe=asked, label_names=["ann@example.com", "a"]), *found)
     assert told[-2].startswith("validation is empty, though data.split.validation asks for 0.1")
     assert told[-1] == "1 labels look like personal data; labels are not masked"
