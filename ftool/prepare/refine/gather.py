@@ -188,7 +188,7 @@ def _on_processes(
         except BaseException:
             # A part that is worked on counts only as a whole, so nothing is lost by ending it.
             for child in active_children():
-                child.terminate()
+                child.kill()  # it ignores SIGTERM where this process was started to
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 
