@@ -36,7 +36,8 @@ recipe/             the one declaration of every setting
     hub.py              the publishing
   file.py             find, load and write recipe files
   contradictions.py   settings of the data that cannot hold together
-  document.py         YAML text -> plain values with the line of every key; overrides
+  document.py         YAML text -> plain values with the line of every key
+  overrides.py        key=value: text as it stands where the key takes text
   problems.py         what is wrong with a recipe, in sentences
   reference.py        docs/recipe.md and the JSON schema, from the schema
 start/              before a run exists
