@@ -35,6 +35,7 @@ recipe/             the one declaration of every setting
     eval.py             the scoring
     hub.py              the publishing
   file.py             find, load and write recipe files
+  licenses.py         the licences that a card on the Hub may name
   contradictions.py   settings of the data that cannot hold together
   document.py         YAML text -> plain values with the line of every key
   overrides.py        key=value: text as it stands where the key takes text
