@@ -26,7 +26,7 @@ from ftool.errors import DataError, did_you_mean
 from ftool.lock import locked
 from ftool.prepare.decide.decisions import Decisions, decide
 from ftool.prepare.decide.earlier import Earlier, read_earlier
-from ftool.prepare.decide.labels import name_labels
+from ftool.prepare.decide.labels import lost_labels, name_labels
 from ftool.prepare.decide.table import Table, read_table
 from ftool.prepare.read.formats import check_columns
 from ftool.prepare.read.sources import TABLES, Input, describe_input, find_inputs
@@ -392,6 +392,7 @@ def _manifest(recipe: "Recipe", task: Task, table: Table, decisions: Decisions) 
         "rows": {"read": read, "kept": kept, "rejected": rejected},
         "label_names": name_labels(table, recipe.data),
         "label_counts": count_labels(table, decisions.places),
+        "lost_labels": lost_labels(table, recipe.data),
         "merged_spellings": decisions.spellings.merged,
         "continues": decisions.continues,
         "statistics": measure(table, decisions.places, decisions.pairs, recipe, read),

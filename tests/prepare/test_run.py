@@ -58,7 +58,11 @@ def test_from_rows_to_splits(tmp_path: Path) -> None:
         "kept": {"train": 32, "validation": 4, "test": 4},
         "rejected": {"empty_prompt": 1, "exact_duplicate": 1},
     }
-    assert notes == ["label spellings merged into `Pin code`: `pin_code` (1)"]
+    assert notes == [
+        "label spellings merged into `Pin code`: `pin_code` (1)",
+        "labels of which every row was rejected: `x` (1 empty_prompt)",
+    ]
+    assert made.manifest()["lost_labels"] == {"x": {"empty_prompt": 1}}
     assert progress[0] == ("reading", 42, 42) and progress[-1] == ("writing", 40, 40)
     first = made.examples("train")[0]
     assert [message.content for message in first.messages] == ["Route.", "ticket 0", "card"]
@@ -87,6 +91,7 @@ def test_manifest(tmp_path: Path) -> None:
     assert set(manifest) == {
         *("schema", "ftool", "kind", "name", "fingerprint", "inputs_fingerprint", "recipe"),
         *("inputs", "rows", "label_names", "label_counts", "merged_spellings", "outputs"),
+        "lost_labels",
         *("continues", "statistics"),
     }
     assert manifest["recipe"] == data_settings(recipe_for(tmp_path, "a.csv"))
@@ -543,3 +548,29 @@ def test_parts_of_messages_that_nothing_reads_are_told(tmp_path: Path) -> None:
     recipe = recipe_for(tmp_path, "rows.jsonl", split={"validation": 0, "test": 0})
     prepare(recipe, output=tmp_path / "data", on_note=notes.append)
     assert "nothing reads these parts of messages: `reasoning_content`, `weight`" in notes
+
+
+AUTO_REPLY = "This is an automatic reply. I am out of office until Monday and will answer then."
+
+
+@pytest.mark.parametrize(
+    ("rows", "data", "lost"),
+    [
+        ([(AUTO_REPLY, "auto")], {}, {"auto": {"boilerplate": 1}}),
+        ([(AUTO_REPLY, "auto"), ("", "auto")], {}, {"auto": {"boilerplate": 1, "empty_prompt": 1}}),
+        ([("ticket 1", "auto")], {}, {"auto": {"conflicting_label": 1}}),
+        ([(AUTO_REPLY, "auto"), ("one that stays", "Auto")], {}, {}),
+        ([(AUTO_REPLY, "auto")], {"filter": {"boilerplate": False}}, {}),
+        ([(AUTO_REPLY, "auto")], {"label_names": ["card", "pin"]}, {}),
+        ([(AUTO_REPLY, "auto")], {"label_names": "none"}, {}),
+    ],
+)
+def test_a_class_that_is_lost_to_rejections_is_named(
+    tmp_path: Path, rows: list[tuple[str, str]], data: dict[str, Any], lost: dict[str, Any]
+) -> None:
+    write_csv(tmp_path / "a.csv", [*tickets(40, "card", "pin"), *rows])
+    notes: list[str] = []
+    recipe = recipe_for(tmp_path, "a.csv", **data)
+    made = prepare(recipe, output=tmp_path / "data", on_note=notes.append)
+    assert made.manifest()["lost_labels"] == lost
+    assert any("every row was rejected: `auto`" in note for note in notes) is bool(lost)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from pathlib import Path
@@ -43,6 +43,10 @@ class Refining:
             example = clean(reader.example(row), self.data.clean)
         except Unusable as why:
             return Finding(why.reason, why.detail)
+        found = self._judge(example, held_out=held_out)
+        return replace(found, label=example.label) if isinstance(found, Finding) else found
+
+    def _judge(self, example: "Example", *, held_out: bool) -> "Refined | Finding":
         example, found = redact(example, self.data.clean)
         if found and self.data.clean.personal_data == "drop" and not held_out:
             return Finding("personal_data", _listed(found), value=float(sum(found.values())))
