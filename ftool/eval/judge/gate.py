@@ -109,22 +109,24 @@ def bounds_of(
         metrics = list(OF_TOKENS)
     support = Counter(example.label for example in examples) if label_names else Counter()
     counts = {label: support[label] for label in label_names}
-    bounds, problems = list[Bound](), list[str]()
+    bounds, problems, empty = list[Bound](), list[str](), list[str]()
     for text in texts:
         found = _read(text.strip())
-        problem = f"{text}: not a bound"
-        if found is not None:
-            problem = _problem(found, metrics, counts) or _no_evidence(found, metrics, counts, lost)
-        if problem:
+        if found is None:
+            problems.append(f"{text}: not a bound")
+        elif problem := _problem(found, metrics, counts, lost):
             problems.append(problem)
-        elif found is not None:
+        elif problem := _no_evidence(found, metrics, counts, lost):
+            empty.append(problem)
+        else:
             bounds.append(found)
     if gates.no_worse_than is not None and not label_names:
         problems.append("--no-worse-than compares labels, and the answers here are open")
     elif gates.no_worse_than is not None and (only := _only_label(counts)):
-        problems.append(f"--no-worse-than: {only}")
-    if problems:
-        raise RecipeError("\n  ".join(["these gates cannot be judged:", *problems]), hint=HOW)
+        empty.append(f"--no-worse-than: {only}")
+    if problems or empty:
+        lines = ["these gates cannot be judged:", *problems, *empty]
+        raise RecipeError("\n  ".join(lines), hint=HOW if problems else "")
     return bounds
 
 
@@ -142,10 +144,14 @@ def _read(text: str) -> Bound | None:
     return bound if math.isfinite(limit) else None
 
 
-def _problem(bound: Bound, metrics: Sequence[str], counts: Mapping[str, int]) -> str:
+def _problem(
+    bound: Bound, metrics: Sequence[str], counts: Mapping[str, int], lost: Collection[str]
+) -> str:
     """Return why a bound cannot be judged, or nothing."""
     where = f"{bound.name}{bound.sign}{bound.limit:.12g}: "
     of_one = bound.label is not None and bound.whole not in metrics and bool(counts)
+    if of_one and bound.label in lost:
+        return f"{where}prepare rejected every row of the label `{bound.label}`"
     unknown = _unknown_label(bound, counts) if of_one else _unknown_metric(bound, metrics, counts)
     if unknown:
         return where + unknown

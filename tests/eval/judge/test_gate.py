@@ -126,6 +126,7 @@ def test_one_label_alone_is_no_evidence(text: str, names: tuple[str, ...]) -> No
     with pytest.raises(RecipeError, match="only one label is scored, `lost_card`") as refused:
         bounds_of(Gates([text]), ONE, mode="rank", label_names=names)
     assert refused.value.exit_code == 2
+    assert refused.value.hint == "", "which names gates like this one"
 
 
 def test_one_label_alone_is_no_comparison_with_another_run(tmp_path: Path) -> None:
@@ -147,6 +148,14 @@ def test_a_mean_over_labels_wants_all_of_them(name: str) -> None:
     with pytest.raises(RecipeError, match="no example here: `auto`"):
         bounds_of(Gates([f"{name}=1"]), EXAMPLES, mode="rank", label_names=USED, lost=["auto"])
     assert len(bounds(f"{name}=0.9", names=USED)) == 1
+
+
+def test_a_label_that_was_lost_is_told_as_such() -> None:
+    gates = Gates(["recall[auto]=0.9"])
+    with pytest.raises(RecipeError, match="prepare rejected every row of the label `auto`"):
+        bounds_of(gates, EXAMPLES, mode="rank", label_names=USED, lost=["auto"])
+    with pytest.raises(RecipeError, match="`auto` is not a declared label"):
+        bounds_of(gates, EXAMPLES, mode="rank", label_names=USED)
 
 
 @pytest.mark.parametrize("text", ["accuracy=0.9", "f1_weighted=1", "f1[lost_card]=1", "unparsed=1"])
