@@ -52,6 +52,7 @@ prepare/            raw sources -> PreparedDataset
     json_text.py      JSON Lines, and JSON documents element by element
     formats.py        row -> Example, detected
     rows.py           Row and Finding: a raw record, and why one goes
+    trial.py          rows from all over an input, for a trial
     units.py          runs of rows that are worked on apart
   refine/           rows -> shards: what is decided of one row alone
     gather.py         rows -> shards, on all processors

@@ -83,7 +83,7 @@ def prepare(
     overrides: Overrides = None,
     recipe: RecipeOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Try the first 1,000 rows of each file.")
+        bool, typer.Option("--dry-run", help="Try 1,000 rows from all over each file.")
     ] = False,
     explain: Annotated[
         str | None,
@@ -117,7 +117,7 @@ def prepare(
             settings,
             workers=workers,
             fresh=fresh,
-            first=TRIAL_ROWS if dry_run else None,
+            trial=TRIAL_ROWS if dry_run else None,
             on_note=screen.note,
             on_progress=screen.progress,
         )

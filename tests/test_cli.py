@@ -160,17 +160,17 @@ def test_prepare_takes_the_only_recipe_here_and_names_the_next_command(
 def test_prepare_hands_on_its_flags(stages: Stages) -> None:
     assert run(["prepare", "--fresh", "--workers", "2"]) == 0
     named = stages.last[2]
-    assert (named["fresh"], named["workers"], named["first"]) == (True, 2, None)
+    assert (named["fresh"], named["workers"], named["trial"]) == (True, 2, None)
 
 
-def test_a_dry_run_reads_the_first_rows_and_gives_advice(
+def test_a_dry_run_reads_some_rows_and_gives_advice(
     stages: Stages, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     advice = ModuleType("ftool.prepare.write.advice")
     advice.advise = lambda *_: [("few rows", "data.split.test=0.2")]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, advice.__name__, advice)
     assert run(["prepare", "--dry-run"]) == 0
-    assert stages.last[2]["first"] == TRIAL_ROWS
+    assert stages.last[2]["trial"] == TRIAL_ROWS
     out = capsys.readouterr().out
     assert "advice: few rows\n  data.split.test=0.2\n" in out
     assert "report of this trial: data/support/report.html" in out

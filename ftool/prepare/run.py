@@ -68,7 +68,7 @@ def prepare(
     output: Path = Path("data"),
     workers: int | None = 1,
     fresh: bool = False,
-    first: int | None = None,
+    trial: int | None = None,
     on_progress: OnProgress = ignore_progress,
     on_note: OnNote = ignore_note,
 ) -> PreparedDataset:
@@ -85,7 +85,7 @@ def prepare(
         workers: processes; None is one per processor where there is enough to do, for programs
             that may be started anew (`if __name__ == "__main__"`).
         fresh: forget an earlier preparation.
-        first: read only that many rows of each input, into `output/.<data name>.trial`.
+        trial: read only that many rows from all over each input, into `output/.<data name>.trial`.
         on_progress: told how many rows are read and written.
         on_note: told what a person should know.
 
@@ -97,26 +97,26 @@ def prepare(
         DeviceError: memory or disk is not enough.
     """
     target = output / recipe.data_name
-    if first is not None:
+    if trial is not None:
         target = folder.sibling(target, "trial")
     folder.refuse_foreign(target)
     inputs = _find(recipe, on_note)
     with locked(target.with_name(f".{target.name.strip('.')}.lock")):
         folder.put_back(target)
         task = _describe(recipe, inputs)
-        if not fresh and first is None and folder.is_current(target, task.inputs_fingerprint):
+        if not fresh and trial is None and folder.is_current(target, task.inputs_fingerprint):
             on_note(f"{target} is up to date")
             return PreparedDataset.open(target)
-        is_new = fresh or first is not None
+        is_new = fresh or trial is not None
         before = None if is_new else read_earlier(target, recipe, on_note)
         work = folder.work_folder(target, task.work_key, fresh=is_new)
         told = Watchers(on_progress, on_note)
-        workers = _processes(workers, task, first, on_note)
+        workers = _processes(workers, task, trial, on_note)
         try:
-            shards = _gather(recipe, task, work, workers, first, told)
+            shards = _gather(recipe, task, work, workers, trial, told)
             _decide_and_write(recipe, task, shards, before, workers, target, told)
         finally:
-            if first is not None:
+            if trial is not None:
                 shutil.rmtree(work)  # of no use to another call, and as private as the raw data
     return PreparedDataset.open(target)
 
@@ -152,10 +152,10 @@ class Task:
         return sum(found["bytes"] for found in self.described)
 
 
-def _processes(wanted: int | None, task: Task, first: int | None, on_note: OnNote) -> int:
+def _processes(wanted: int | None, task: Task, trial: int | None, on_note: OnNote) -> int:
     """Return on how many processors to work."""
     if wanted is None:
-        return processors() if task.bytes >= BYTES_FOR_PROCESSES and first is None else 1
+        return processors() if task.bytes >= BYTES_FOR_PROCESSES and trial is None else 1
     if wanted > processors():
         on_note(f"{processors()} processes instead of {wanted}: one per processor")
     return min(wanted, processors())
@@ -219,7 +219,7 @@ def _gather(
     task: Task,
     work: Path,
     workers: int,
-    first: int | None,
+    trial: int | None,
     told: Watchers,
 ) -> list[Shard]:
     """Return the shards of all inputs.
@@ -227,8 +227,8 @@ def _gather(
     Raises:
         DataError: a source cannot be used as the recipe says.
     """
-    units = divide(task.inputs.sources, told.on_note, first=first)
-    tell = _telling(told.on_progress, task.bytes if first is None else 0)
+    units = divide(task.inputs.sources, told.on_note, trial=trial)
+    tell = _telling(told.on_progress, task.bytes if trial is None else 0)
 
     def settle(shard: Shard) -> None:
         if Path(shard.about["shown"]).suffix.lower() in TABLES:  # whose rows all have its columns
@@ -397,5 +397,6 @@ def _manifest(recipe: "Recipe", task: Task, table: Table, decisions: Decisions) 
         "continues": decisions.continues,
         "statistics": measure(table, decisions.places, decisions.pairs, recipe, read),
         "inputs": task.described,
+        "sampled": sorted({s.about["shown"] for s in table.shards if s.about["is_sample"]}),
         "inputs_fingerprint": task.inputs_fingerprint,
     }

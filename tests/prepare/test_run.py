@@ -91,7 +91,7 @@ def test_manifest(tmp_path: Path) -> None:
     assert set(manifest) == {
         *("schema", "ftool", "kind", "name", "fingerprint", "inputs_fingerprint", "recipe"),
         *("inputs", "rows", "label_names", "label_counts", "merged_spellings", "outputs"),
-        "lost_labels",
+        *("lost_labels", "sampled"),
         *("continues", "statistics"),
     }
     assert manifest["recipe"] == data_settings(recipe_for(tmp_path, "a.csv"))
@@ -233,11 +233,11 @@ def test_a_killed_swap_is_put_back_and_rows_stay_in_their_splits(tmp_path: Path)
     assert held_out <= {example.id for example in again.examples("test")}
 
 
-def test_a_trial_reads_the_first_rows_and_leaves_the_dataset_alone(tmp_path: Path) -> None:
+def test_a_trial_reads_some_rows_and_leaves_the_dataset_alone(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", tickets(40, "card", "pin"))
     write_csv(tmp_path / "b.csv", [(f"other {n}", "card") for n in range(3)])
     recipe = recipe_for(tmp_path, "a.csv", "b.csv")
-    made = prepare(recipe, output=tmp_path / "data", first=10)
+    made = prepare(recipe, output=tmp_path / "data", trial=10)
     assert made.path == tmp_path / "data/.desk.trial"
     assert (made.rows["read"], made.manifest()["continues"]) == (13, None)
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
@@ -246,7 +246,7 @@ def test_a_trial_reads_the_first_rows_and_leaves_the_dataset_alone(tmp_path: Pat
     full = prepare(recipe, output=tmp_path / "data")
     before = outputs_of(full.path)
     write_csv(tmp_path / "a.csv", [(f"changed {n}", "pin") for n in range(40)])
-    again = prepare(recipe, output=tmp_path / "data", first=20)
+    again = prepare(recipe, output=tmp_path / "data", trial=20)
     assert again.rows["read"] == 23
     assert any("changed" in e.prompt[-1].content for e in again.examples("train"))
     assert outputs_of(full.path) == before
@@ -574,3 +574,16 @@ def test_a_class_that_is_lost_to_rejections_is_named(
     made = prepare(recipe, output=tmp_path / "data", on_note=notes.append)
     assert made.manifest()["lost_labels"] == lost
     assert any("every row was rejected: `auto`" in note for note in notes) is bool(lost)
+
+
+def test_a_trial_of_a_file_that_is_sorted_by_label_sees_all_labels(tmp_path: Path) -> None:
+    rows = [(f"a ticket about {word} with number {n}", word) for word in "abcd" for n in range(500)]
+    write_csv(tmp_path / "a.csv", rows)
+    notes: list[str] = []
+    recipe = recipe_for(tmp_path, "a.csv", dedup={"near": None})
+    made = prepare(recipe, output=tmp_path / "data", trial=200, on_note=notes.append)
+    assert made.label_names == ("a", "b", "c", "d")
+    assert made.manifest()["sampled"] == ["a.csv"] and made.rows["read"] == 200
+    assert "a.csv: 200 of its 2,000 rows are tried" in notes
+    whole = prepare(recipe, output=tmp_path / "data", trial=2_000)
+    assert whole.manifest()["sampled"] == [] and whole.rows["read"] == 2_000

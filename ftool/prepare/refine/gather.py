@@ -97,6 +97,7 @@ def gather_unit(unit: Unit, folder: Path, refining: Refining) -> Path:
         "suffix": unit.suffix,
         "origin": unit.origin,
         "bytes": unit.bytes,
+        "is_sample": unit.is_sample,
         "columns": list(reader.columns),
         "recognised": reader.recognised,
         "unused": sorted(reader.unused),

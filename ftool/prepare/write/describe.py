@@ -95,7 +95,12 @@ def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]")
         *_row_notes(manifest),
         *_unused_parts(table),
         *_label_notes(manifest["label_names"], manifest["label_counts"], manifest["rows"]["kept"]),
-        *_class_notes(manifest["label_names"], manifest["label_counts"], manifest["lost_labels"]),
+        *_class_notes(
+            manifest["label_names"],
+            manifest["label_counts"],
+            manifest["lost_labels"],
+            is_sample=bool(manifest["sampled"]),
+        ),
         *_leak_notes(table, places),
         *_split_notes(manifest),
         *_personal_labels(manifest["label_names"]),
@@ -140,6 +145,8 @@ def _class_notes(
     names: Sequence[str],
     counts: Mapping[str, Mapping[str, int]],
     lost: Mapping[str, Mapping[str, int]],
+    *,
+    is_sample: bool,
 ) -> list[str]:
     """Tell where labels are no task, or no longer the one that the raw rows hold."""
     found = []
@@ -148,12 +155,14 @@ def _class_notes(
             f"`{label}` ({', '.join(f'{count} {reason}' for reason, count in reasons.items())})"
             for label, reasons in lost.items()
         ]
-        found.append(f"labels of which every row was rejected: {listed(told, NAMES_SHOWN)}")
+        rows = "every row that was tried" if is_sample else "every row"
+        found.append(f"labels of which {rows} was rejected: {listed(told, NAMES_SHOWN)}")
     present = {label for labels in counts.values() for label in labels}
     train = counts.get("train", {})
     if names and 1 in (len(present), len(train)):
         (only, *_) = train or present
-        where = "the data have" if len(present) == 1 else "train has"
+        data = "the rows that were tried have" if is_sample else "the data have"
+        where = data if len(present) == 1 else "train has"
         found.append(
             f"{where} one label alone, `{only}`: whoever always says it is always right,"
             " so nothing is learned and no score tells anything; add rows of another label"

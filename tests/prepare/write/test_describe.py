@@ -26,6 +26,7 @@ def manifest(**changed: Any) -> dict[str, Any]:
         "label_counts": {"train": {"a": 1, "b": 1}, "test": {"a": 1}},
         "merged_spellings": {},
         "lost_labels": {},
+        "sampled": [],
         "recipe": {"data": {"sources": [], "split": {"validation": 0, "test": 0}}},
         **changed,
     }
@@ -70,7 +71,8 @@ def test_notes(tmp_path: Path) -> None:
 
 def class_notes(**changed: Any) -> list[str]:
     told = manifest(**changed)
-    return describe._class_notes(told["label_names"], told["label_counts"], told["lost_labels"])
+    parts = (told[key] for key in ("label_names", "label_counts", "lost_labels"))
+    return describe._class_notes(*parts, is_sample=bool(told["sampled"]))
 
 
 @pytest.mark.parametrize(
@@ -104,6 +106,15 @@ def test_lost_labels_are_named_with_the_reasons() -> None:
     lost = {"auto": {"boilerplate": 2, "too_short": 1}}
     assert class_notes(lost_labels=lost) == [
         "labels of which every row was rejected: `auto` (2 boilerplate, 1 too_short)"
+    ]
+
+
+def test_of_a_sample_only_what_was_tried_is_told() -> None:
+    counts, lost = {"train": {"a": 9}}, {"b": {"too_long": 1}}
+    told = class_notes(label_names=["a"], label_counts=counts, lost_labels=lost, sampled=["a.csv"])
+    assert [note.partition(":")[0] for note in told] == [
+        "labels of which every row that was tried was rejected",
+        "the rows that were tried have one label alone, `a`",
     ]
 
 
