@@ -10,7 +10,9 @@ from ftool.prepare.read.rows import Row
 
 SEED = 17
 CHUNK_BYTES = 2**22
-MOST_CHARACTERS = 64 * 2**20
+LARGE_BYTES = 2**25
+"""Size of a file of lines from which only the drawn ones are read."""
+MOST_CHARACTERS = 2**28
 """Characters of rows that are read to draw some of them: seconds of a file that takes minutes."""
 
 

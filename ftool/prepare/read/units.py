@@ -12,7 +12,7 @@ from ftool.prepare.read.encoding import physical_lines, text_of
 from ftool.prepare.read.json_text import read_json_lines
 from ftool.prepare.read.rows import Row
 from ftool.prepare.read.sources import Input, input_encoding, is_json_lines, no_rows, read_rows
-from ftool.prepare.read.trial import MOST_CHARACTERS, Drawn, draw_lines, draw_rows, line_ends
+from ftool.prepare.read.trial import LARGE_BYTES, Drawn, draw_lines, draw_rows, line_ends
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -108,7 +108,7 @@ def divide(inputs: Sequence[Input], on_note: OnNote, *, trial: int | None = None
 
 def _drawn(found: Input, encoding: str, count: int, *, is_stretched: bool) -> Drawn:
     """Return rows from all over an input; of a large file of lines only these are read."""
-    if is_stretched and found.path is not None and found.path.stat().st_size > MOST_CHARACTERS:
+    if is_stretched and found.path is not None and found.path.stat().st_size > LARGE_BYTES:
         path, size = found.path, found.path.stat().st_size
         lines = (
             _read_stretch(Stretch(path, start, end, line, end == size))

@@ -207,7 +207,7 @@ def test_a_trial_takes_all_rows_where_there_are_no_more(
 def test_of_a_large_file_of_lines_only_those_are_read(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(units, "MOST_CHARACTERS", 1_000)
+    monkeypatch.setattr(units, "LARGE_BYTES", 1_000)
     monkeypatch.setattr(units, "draw_rows", None)  # which reads them all
     write_sorted(tmp_path, 2_000)
     (unit,), notes = trial(tmp_path, name, rows=100)
@@ -222,7 +222,7 @@ def test_of_a_large_file_of_lines_only_those_are_read(
 def test_a_large_file_whose_lines_end_as_on_old_systems_is_read_through(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(units, "MOST_CHARACTERS", 100)
+    monkeypatch.setattr(units, "LARGE_BYTES", 100)
     (tmp_path / "a.jsonl").write_bytes("".join(f"{line(n)}\r" for n in range(1, 50)).encode())
     (unit,), _ = trial(tmp_path, "a.jsonl", rows=10)
     assert len(list(unit.read())) == 10
