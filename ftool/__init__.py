@@ -35,8 +35,10 @@ recipe/             the one declaration of every setting
     eval.py             the scoring
     hub.py              the publishing
   file.py             find, load and write recipe files
+  licenses.py         the licences that a card on the Hub may name
   contradictions.py   settings of the data that cannot hold together
-  document.py         YAML text -> plain values with the line of every key; overrides
+  document.py         YAML text -> plain values with the line of every key
+  overrides.py        key=value: text as it stands where the key takes text
   problems.py         what is wrong with a recipe, in sentences
   reference.py        docs/recipe.md and the JSON schema, from the schema
 start/              before a run exists
@@ -62,6 +64,7 @@ prepare/            raw sources -> PreparedDataset
     conversation.py   a conversation as others write it -> messages
     formats.py        row -> Example
     rows.py           Row and Finding: a raw record, and why one goes
+    trial.py          rows from all over an input, for a trial
     units.py          runs of rows that are worked on apart
   refine/           rows -> shards: what is decided of one row alone
     gather.py         rows -> shards, on all processors

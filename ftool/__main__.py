@@ -131,8 +131,12 @@ def _keep_freed_memory() -> None:
 
 
 def main() -> NoReturn:
-    """Run the command line of this process; SIGTERM unwinds it like any other exit."""
-    signal.signal(signal.SIGTERM, _terminate)
+    """Run the command line of this process; SIGTERM unwinds it like any other exit.
+
+    A signal that was ignored when the process began stays ignored, as Python leaves SIGINT.
+    """
+    if signal.getsignal(signal.SIGTERM) != signal.SIG_IGN:
+        signal.signal(signal.SIGTERM, _terminate)
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
     if sys.argv[1:2] == ["train"]:
         _keep_freed_memory()

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
 
 RUNS = Path("runs")
 READ_BY_EVAL = ("eval.", "hub.", "name=", "seed=", "data.name=", "model.dtype=")
-"""What the settings begin with that matter to a score of prepared data."""
+READ = {
+    "eval": READ_BY_EVAL,
+    "eval --data": (*READ_BY_EVAL, "data."),  # a raw file is prepared to be scored
+    "push-to-hub": ("hub.",),
+}
+"""Verb -> what the settings begin with that it reads."""
+WHAT_IT_READS = {
+    "eval": "it scores what was prepared and trained: change eval.*, or prepare anew",
+    "push-to-hub": "it publishes what was trained: change hub.*, or train anew",
+}
 
 DataOption = Annotated[
     Path | None,
@@ -93,21 +102,20 @@ def split_words(words: list[str] | None, what: str) -> tuple[str | None, list[st
     return (names[0] if names else None), overrides
 
 
-def refuse_unread(overrides: list[str], *, with_file: bool) -> None:
-    """Refuse settings of the data and of training that a score would not show.
+def refuse_unread(verb: str, overrides: list[str]) -> None:
+    """Refuse settings that a verb does not read, such as those of a training that is done.
 
     Args:
+        verb: a key of READ.
         overrides: as they were given.
-        with_file: whether a raw file is prepared to be scored, which reads those of the data.
 
     Raises:
         RecipeError: with all of them.
     """
-    read = (*READ_BY_EVAL, "data.") if with_file else READ_BY_EVAL
-    if unread := [word for word in overrides if not word.startswith(read)]:
+    if unread := [word for word in overrides if not word.startswith(READ[verb])]:
+        name = verb.partition(" ")[0]
         raise RecipeError(
-            f"ftool eval does not read {', '.join(unread)}",
-            hint="it scores what was prepared and trained: change eval.*, or prepare anew",
+            f"ftool {name} does not read {', '.join(unread)}", hint=WHAT_IT_READS[name]
         )
 
 

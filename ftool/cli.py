@@ -83,7 +83,7 @@ def prepare(
     overrides: Overrides = None,
     recipe: RecipeOption = None,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Try the first 1,000 rows of each file.")
+        bool, typer.Option("--dry-run", help="Try 1,000 rows from all over each file.")
     ] = False,
     explain: Annotated[
         str | None,
@@ -117,7 +117,7 @@ def prepare(
             settings,
             workers=workers,
             fresh=fresh,
-            first=TRIAL_ROWS if dry_run else None,
+            trial=TRIAL_ROWS if dry_run else None,
             on_note=screen.note,
             on_progress=screen.progress,
         )
@@ -260,7 +260,7 @@ def evaluate(  # noqa: PLR0913 - an argument for every option
     from ftool.console import Screen, show_json, show_next, show_report
 
     name, overrides = split_words(words, "model can be scored")
-    refuse_unread(overrides, with_file=data is not None)
+    refuse_unread("eval --data" if data is not None else "eval", overrides)
     scored_by = [*overrides, *asked_by_flags(confidence=confidence, base_full=base_full)]
     with Screen() as screen:
         subject, settings = find_subject(name, recipe, scored_by, screen, needs_recipe=data is None)
@@ -330,11 +330,11 @@ def compare(
 @app.command(
     epilog=_examples(
         "ftool push-to-hub --repo me/support-router --dry-run",
-        "ftool push-to-hub runs/rank8 --repo me/support-router --public",
+        "ftool push-to-hub runs/rank8 --repo me/support-router hub.license=mit",
     )
 )
 def push_to_hub(
-    run: Annotated[str | None, typer.Argument(metavar="RUN", hidden=True)] = None,
+    words: Annotated[list[str] | None, typer.Argument(metavar="RUN|KEY=VALUE", hidden=True)] = None,
     recipe: RecipeOption = None,
     repo: Annotated[
         str | None,
@@ -353,16 +353,18 @@ def push_to_hub(
 ) -> None:
     """Publish a run with its model card on the Hub.
 
-    Without a name it is the newest finished run.
+    Without a name it is the newest finished run. KEY=VALUE replaces a setting of `hub`.
     """
     from ftool.console import Screen, show_next, show_upload
 
+    name, overrides = split_words(words, "run can be published")
+    refuse_unread("push-to-hub", overrides)
     with Screen() as screen:
-        settings = read_recipe(recipe, [])[0] if recipe else None
-        if run is None and settings is not None:
-            run = str(RUNS / settings.name)
-        subject = find_run(run, screen)
-        hub = (settings or subject.recipe()).hub
+        settings = read_recipe(recipe, overrides)[0] if recipe else None
+        if name is None and settings is not None:
+            name = str(RUNS / settings.name)
+        subject = find_run(name, screen)
+        hub = (settings or read_recipe(str(subject.path / "recipe.yaml"), overrides)[0]).hub
         repository = repo or hub.repo
         if repository is None:
             raise RecipeError("hub.repo: no repository is named", hint="add --repo OWNER/NAME")
@@ -372,7 +374,8 @@ def push_to_hub(
             subject,
             repo=repository,
             private=hub.private and not public,
-            merged=merged,
+            merged=hub.merged if merged is None else merged,
+            license=hub.license,
             dry_run=dry_run,
             on_note=screen.note,
         )
@@ -380,6 +383,7 @@ def push_to_hub(
     if dry_run:
         flags = {"--public": public, "--merged": merged is True, "--adapter": merged is False}
         given = [flag for flag, is_given in flags.items() if is_given]
-        show_next(["ftool", "push-to-hub", str(subject.path), "--repo", repository, *given])
+        named = [str(subject.path), "--repo", repository]
+        show_next(["ftool", "push-to-hub", *named, *given, *again(recipe, overrides)])
     else:
         show_next(["hf", "download", upload.repo])

@@ -160,17 +160,17 @@ def test_prepare_takes_the_only_recipe_here_and_names_the_next_command(
 def test_prepare_hands_on_its_flags(stages: Stages) -> None:
     assert run(["prepare", "--fresh", "--workers", "2"]) == 0
     named = stages.last[2]
-    assert (named["fresh"], named["workers"], named["first"]) == (True, 2, None)
+    assert (named["fresh"], named["workers"], named["trial"]) == (True, 2, None)
 
 
-def test_a_dry_run_reads_the_first_rows_and_gives_advice(
+def test_a_dry_run_reads_some_rows_and_gives_advice(
     stages: Stages, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     advice = ModuleType("ftool.prepare.write.advice")
     advice.advise = lambda *_: [("few rows", "data.split.test=0.2")]  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, advice.__name__, advice)
     assert run(["prepare", "--dry-run"]) == 0
-    assert stages.last[2]["first"] == TRIAL_ROWS
+    assert stages.last[2]["trial"] == TRIAL_ROWS
     out = capsys.readouterr().out
     assert "advice: few rows\n  data.split.test=0.2\n" in out
     assert "report of this trial: data/support/report.html" in out
@@ -504,7 +504,7 @@ def test_push_takes_repository_and_visibility_from_the_recipe_of_the_run(
     assert run(["push-to-hub"]) == 0
     _, subject, named = stages.last
     assert subject.path == Path("runs/support")
-    assert (named["repo"], named["private"], named["merged"]) == ("me/support", True, None)
+    assert (named["repo"], named["private"], named["merged"]) == ("me/support", True, "auto")
     assert named["dry_run"] is False
     assert capsys.readouterr().out.endswith("next: hf download me/support\n")
 
@@ -533,6 +533,38 @@ def test_push_reads_the_hub_section_of_a_named_recipe(stages: Stages) -> None:
     assert (named["repo"], named["private"]) == ("me/new", False)
 
 
+def test_push_takes_settings_of_the_hub_over_those_of_the_run(
+    stages: Stages, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(Path("runs/support"), RECIPE + "hub: {repo: me/support, license: mit}\n")
+    words = ["hub.license=gemma", "hub.private=false", "hub.repo=me/new", "hub.merged=true"]
+    assert run(["push-to-hub", "support", *words, "--dry-run"]) == 0
+    _, subject, named = stages.last
+    assert subject.path == Path("runs/support")
+    assert (named["repo"], named["private"], named["merged"]) == ("me/new", False, True)
+    assert named["license"] == "gemma"
+    out = capsys.readouterr().out
+    assert out.endswith(f"next: ftool push-to-hub runs/support --repo me/new {' '.join(words)}\n")
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("hub.license=apache2", "the nearest are `apache-2.0`"),
+        ("hub.licence=mit", "did you mean `license`?"),
+        ("other", "only one run can be published at a time, not 2: support, other"),
+        ("train.epochs=1", "ftool push-to-hub does not read train.epochs=1"),
+    ],
+)
+def test_push_refuses_what_it_cannot_use(
+    stages: Stages, capsys: pytest.CaptureFixture[str], word: str, told: str
+) -> None:
+    write_run(Path("runs/support"), RECIPE + "hub: {repo: me/support}\n")
+    assert run(["push-to-hub", "support", word]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert stages.calls == []
+
+
 def test_push_without_a_repository_is_refused(
     stages: Stages, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -549,7 +581,6 @@ def test_push_without_a_repository_is_refused(
         (["train", "--run"], "ftool"),
         (["eval", "--split", "dev"], "ftool eval"),
         (["show", "--examples", "0"], "ftool show"),
-        (["push-to-hub", "a", "b"], "ftool push-to-hub"),
         (["trane"], "ftool"),
     ],
 )

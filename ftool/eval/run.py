@@ -22,7 +22,7 @@ from ftool.artifacts import (
 )
 from ftool.errors import RecipeError, RunError
 from ftool.eval.judge.findings import NO_COLUMNS, Columns, Questions, Rival, find, questions_of
-from ftool.eval.judge.gate import NO_GATES, Gates, bounds_of, judged
+from ftool.eval.judge.gate import NAMES_SHOWN, NO_GATES, Gates, bounds_of, judged
 from ftool.eval.judge.rivals import read_rival, score_base, score_floor
 from ftool.eval.measure.answers import answer_report, token_metrics
 from ftool.eval.measure.calibration import CERTAIN, uncertainty
@@ -43,6 +43,7 @@ from ftool.recipe.blocks.data import Data, Source
 from ftool.recipe.blocks.model import Model
 from ftool.recipe.schema import Recipe
 from ftool.shortage import shortages_told
+from ftool.wording import listed
 
 MEMORY_HINT = "what is predicted stays; close other programs, then run the same command again"
 
@@ -111,7 +112,15 @@ def _score(
     columns, gates = asked
     questions = questions_of(recipe.eval, columns, examples, label_names)
     own_metric = _own_metric(recipe, dataset) if has_labels else {}
-    bounds = bounds_of(gates, examples, mode=mode, label_names=label_names, own=tuple(own_metric))
+    lost = dataset.manifest().get("lost_labels", {}) if has_labels else {}
+    if lost:
+        on_note(
+            "labels of which prepare rejected every row, so no number tells of them:"
+            f" {listed(list(lost), NAMES_SHOWN)}"
+        )
+    bounds = bounds_of(
+        gates, examples, mode=mode, label_names=label_names, own=tuple(own_metric), lost=lost
+    )
     production = _production(gates, subject, dataset, split, label_names)
     scorer, weights = _loaded(subject, recipe, dataset, mode, on_note)
     inputs = {"dataset": dataset.fingerprint, "base_model": weights}

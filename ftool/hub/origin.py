@@ -9,6 +9,7 @@ from yaml import YAMLError
 
 from ftool.artifacts import BaseModel, TrainingRun
 from ftool.model.weights import embedded
+from ftool.recipe.licenses import LICENSES
 
 
 def is_embedded(base: BaseModel) -> bool:
@@ -35,20 +36,22 @@ def public_name(base: BaseModel) -> str:
     return base.name if is_embedded(base) or hub_id(base) else file_name(base.name)
 
 
-def known_license(run: TrainingRun) -> str | None:
-    """Return the licence that the recipe, the embedded base or the base's own card names.
+def known_license(run: TrainingRun, named: str | None = None) -> str | None:
+    """Return the licence that is named, or that the recipe, the embedded base or its card names.
 
-    It is never guessed: None where none of them names one.
+    It is never guessed: None where none of them names one that the Hub knows.
     """
     recipe, base = run.recipe(), run.base_model
-    if recipe.hub.license or is_embedded(base):
-        return recipe.hub.license or embedded.LICENSE
+    if named := named or recipe.hub.license:
+        return named
+    if is_embedded(base):
+        return embedded.LICENSE
     card = _base_card(base, recipe.folder / recipe.model.base)
     try:
-        named = (metadata_load(card) or {}).get("license") if card else None
+        of_base = (metadata_load(card) or {}).get("license") if card else None
     except (ValueError, YAMLError):
         return None
-    return named if isinstance(named, str) else None
+    return of_base if isinstance(of_base, str) and of_base in LICENSES else None
 
 
 def _base_card(base: BaseModel, folder: Path) -> Path | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from huggingface_hub import HfApi, constants
 from huggingface_hub.errors import HFValidationError, RepositoryNotFoundError
@@ -16,6 +17,7 @@ from ftool.errors import HubError, RecipeError, RunError
 from ftool.hub.origin import hub_id, public_name
 from ftool.hub.refusal import AGAIN, hub_errors
 from ftool.hub.staging import METRICS, Stage, is_model_file, staged
+from ftool.recipe.licenses import known_to_the_hub
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,8 @@ def push(
     *,
     repo: str,
     private: bool = True,
-    merged: bool | None = None,
+    merged: bool | Literal["auto"] | None = None,
+    license: str | None = None,
     dry_run: bool = False,
     on_note: OnNote = ignore_note,
 ) -> Upload:
@@ -48,19 +51,24 @@ def push(
         run: a finished run.
         repo: `owner/name`, or `name` for a repository of the token's owner.
         private: whether only its owner sees a new repository.
-        merged: publish full weights instead of the adapter; the recipe decides when None.
+        merged: publish full weights instead of the adapter; the run's recipe decides when None.
+        license: of the tuned model; the run's recipe or its base says when None.
         dry_run: put everything together, upload nothing and use no network.
         on_note: told what was chosen, left out or found unchanged.
 
     Raises:
-        RecipeError: the repository id is not valid.
+        RecipeError: the repository id is not valid, or the Hub knows no such licence.
         RunError: the adapter cannot be loaded by others, or a file must not be published.
         HubError: the Hub or the network refused, or the repository is public against the wish.
     """
     _check_repo_id(repo)
+    _check_license(license)
     full = _is_full(run, merged, on_note)
     if dry_run:
-        with _offline(), staged(run, repo=repo, full=full, on_note=on_note) as stage:
+        with (
+            _offline(),
+            staged(run, repo=repo, full=full, license=license, on_note=on_note) as stage,
+        ):
             return Upload(repo, None, stage.files, stage.card, private, dry_run=True)
     api = HfApi(library_name="ftool", library_version=ftool_version())
     with hub_errors(repo):
@@ -68,7 +76,10 @@ def push(
         existing = _existing(api, repo)
         if existing:
             _check_visibility(existing, private=private, on_note=on_note)
-    with staged(run, repo=repo, full=full, on_note=on_note) as stage, hub_errors(repo):
+    with (
+        staged(run, repo=repo, full=full, license=license, on_note=on_note) as stage,
+        hub_errors(repo),
+    ):
         url = api.create_repo(repo, private=private, exist_ok=True)
         before = api.model_info(repo)
         if not existing:
@@ -89,7 +100,15 @@ def _check_repo_id(repo: str) -> None:
         ) from error
 
 
-def _is_full(run: TrainingRun, merged: bool | None, on_note: OnNote) -> bool:
+def _check_license(license: str | None) -> None:
+    try:
+        if license is not None:
+            known_to_the_hub(license)
+    except ValueError as error:
+        raise RecipeError(f"hub.license: {license!r}: {error}") from error
+
+
+def _is_full(run: TrainingRun, merged: bool | Literal["auto"] | None, on_note: OnNote) -> bool:
     """Decide between full weights and the adapter, which needs its base on the Hub."""
     has_adapter = (run.model_path / "adapter_config.json").is_file()
     wish = run.recipe().hub.merged if merged is None else merged

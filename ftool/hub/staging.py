@@ -64,7 +64,9 @@ class Stage:
 
 
 @contextmanager
-def staged(run: TrainingRun, *, repo: str, full: bool, on_note: OnNote) -> Iterator[Stage]:
+def staged(
+    run: TrainingRun, *, repo: str, full: bool, on_note: OnNote, license: str | None = None
+) -> Iterator[Stage]:
     """Put the files of a repository together, inside the run: weights are linked, not copied.
 
     Args:
@@ -72,6 +74,7 @@ def staged(run: TrainingRun, *, repo: str, full: bool, on_note: OnNote) -> Itera
         repo: the repository that the card speaks of.
         full: whether full weights are published, an adapter merged into them.
         on_note: told what is left out.
+        license: of the tuned model; the run or its base says when None.
 
     Raises:
         RunError: a report was changed by hand, a file holds a local path or a secret, or is a
@@ -83,7 +86,7 @@ def staged(run: TrainingRun, *, repo: str, full: bool, on_note: OnNote) -> Itera
         _stage_model(run, folder, full=full, on_note=on_note)
         reports = _stage_reports(run, folder)
         write_text(folder / "recipe.yaml", dump_recipe(public_recipe(run.recipe(), run.base_model)))
-        licence = known_license(run)
+        licence = known_license(run, license)
         if licence is None:
             on_note("the card names no licence, for none is known; set hub.license to name one")
         card = model_card(run, repo=repo, merged=full, license=licence, reports=reports)

@@ -26,7 +26,7 @@ from ftool.errors import DataError, did_you_mean
 from ftool.lock import locked
 from ftool.prepare.decide.decisions import Decisions, decide
 from ftool.prepare.decide.earlier import Earlier, read_earlier
-from ftool.prepare.decide.labels import name_labels
+from ftool.prepare.decide.labels import lost_labels, name_labels
 from ftool.prepare.decide.table import Table, read_table
 from ftool.prepare.read.proposal import Problem
 from ftool.prepare.read.readers import DELIMITED
@@ -69,7 +69,7 @@ def prepare(
     output: Path = Path("data"),
     workers: int | None = 1,
     fresh: bool = False,
-    first: int | None = None,
+    trial: int | None = None,
     on_progress: OnProgress = ignore_progress,
     on_note: OnNote = ignore_note,
 ) -> PreparedDataset:
@@ -86,7 +86,7 @@ def prepare(
         workers: processes; None is one per processor where there is enough to do, for programs
             that may be started anew (`if __name__ == "__main__"`).
         fresh: forget an earlier preparation.
-        first: read only that many rows of each input, into `output/.<data name>.trial`.
+        trial: read only that many rows from all over each input, into `output/.<data name>.trial`.
         on_progress: told how many rows are read and written.
         on_note: told what a person should know.
 
@@ -98,26 +98,26 @@ def prepare(
         DeviceError: memory or disk is not enough.
     """
     target = output / recipe.data_name
-    if first is not None:
+    if trial is not None:
         target = folder.sibling(target, "trial")
     folder.refuse_foreign(target)
     inputs = _find(recipe, on_note)
     with locked(target.with_name(f".{target.name.strip('.')}.lock")):
         folder.put_back(target)
         task = _describe(recipe, inputs)
-        if not fresh and first is None and folder.is_current(target, task.inputs_fingerprint):
+        if not fresh and trial is None and folder.is_current(target, task.inputs_fingerprint):
             on_note(f"{target} is up to date")
             return PreparedDataset.open(target)
-        is_new = fresh or first is not None
+        is_new = fresh or trial is not None
         before = None if is_new else read_earlier(target, recipe, on_note)
         work = folder.work_folder(target, task.work_key, fresh=is_new)
         told = Watchers(on_progress, on_note)
-        workers = _processes(workers, task, first, on_note)
+        workers = _processes(workers, task, trial, on_note)
         try:
-            shards = _gather(recipe, task, work, workers, first, told)
+            shards = _gather(recipe, task, work, workers, trial, told)
             _decide_and_write(recipe, task, shards, before, workers, target, told)
         finally:
-            if first is not None:
+            if trial is not None:
                 shutil.rmtree(work)  # of no use to another call, and as private as the raw data
     return PreparedDataset.open(target)
 
@@ -153,10 +153,10 @@ class Task:
         return sum(found["bytes"] for found in self.described)
 
 
-def _processes(wanted: int | None, task: Task, first: int | None, on_note: OnNote) -> int:
+def _processes(wanted: int | None, task: Task, trial: int | None, on_note: OnNote) -> int:
     """Return on how many processors to work."""
     if wanted is None:
-        return processors() if task.bytes >= BYTES_FOR_PROCESSES and first is None else 1
+        return processors() if task.bytes >= BYTES_FOR_PROCESSES and trial is None else 1
     if wanted > processors():
         on_note(f"{processors()} processes instead of {wanted}: one per processor")
     return min(wanted, processors())
@@ -221,7 +221,7 @@ def _gather(
     task: Task,
     work: Path,
     workers: int,
-    first: int | None,
+    trial: int | None,
     told: Watchers,
 ) -> list[Shard]:
     """Return the shards of all inputs.
@@ -229,9 +229,9 @@ def _gather(
     Raises:
         DataError: a source cannot be used as the recipe says.
     """
-    units = divide(task.inputs.sources, told.on_note, first=first)
+    units = divide(task.inputs.sources, told.on_note, trial=trial)
     alone = {found.origin for found in task.inputs.sources if found.is_alone}
-    tell = _telling(told.on_progress, task.bytes if first is None else 0)
+    tell = _telling(told.on_progress, task.bytes if trial is None else 0)
 
     def settle(shard: Shard) -> None:
         is_table = Path(shard.about["shown"]).suffix.lower() in DELIMITED
@@ -412,9 +412,11 @@ def _manifest(recipe: "Recipe", task: Task, table: Table, decisions: Decisions) 
         "rows": {"read": read, "kept": kept, "rejected": rejected},
         "label_names": name_labels(table, recipe.data),
         "label_counts": count_labels(table, decisions.places),
+        "lost_labels": lost_labels(table, recipe.data),
         "merged_spellings": decisions.spellings.merged,
         "continues": decisions.continues,
         "statistics": measure(table, decisions.places, decisions.pairs, recipe, read),
         "inputs": task.described,
+        "sampled": sorted({s.about["shown"] for s in table.shards if s.about["is_sample"]}),
         "inputs_fingerprint": task.inputs_fingerprint,
     }

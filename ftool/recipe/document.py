@@ -1,9 +1,8 @@
-"""YAML text -> plain values with the line of every key, and key=value overrides over them."""
+"""YAML text -> plain values with the line of every key."""
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Any
 
 from ruamel.yaml import YAML
@@ -23,7 +22,6 @@ from ruamel.yaml.tokens import (
 )
 
 from ftool.credentials import SETTING, WHERE, is_secret
-from ftool.errors import RecipeError
 
 KeyPath = tuple[str | int, ...]
 Problem = tuple[int, str]
@@ -39,7 +37,6 @@ _OPENING = (
     FlowSequenceStartToken,
 )
 _CLOSING = (BlockEndToken, FlowMappingEndToken, FlowSequenceEndToken)
-LONGEST_INDEX = 10
 LONGEST_NUMBER = 400
 """Digits of a number; the largest float has 309, and Python does not write thousands of them."""
 _SCALARS: dict[str, Callable[[str], Any]] = {
@@ -79,6 +76,13 @@ def read_document(text: str) -> Document:
     if not document.problems and not isinstance(document.values, dict):
         document.problems.append((1, "a recipe is a mapping of keys such as `name:`"))
     return document
+
+
+def read_value(text: str, path: KeyPath) -> Document:
+    """Read the YAML of one value, which stands at a path."""
+    value = Document()
+    _compose(text, path, value)
+    return value
 
 
 def _compose(text: str, path: KeyPath, document: Document) -> None:
@@ -167,62 +171,6 @@ def _text(node: ScalarNode, path: KeyPath, document: Document) -> str:
         what = f"{dotted(path)}: half of a character pair stands alone"
         _refuse(document, node.start_mark, what)
         return ""
-
-
-def apply_overrides(document: Document, overrides: Sequence[str]) -> None:
-    """Put `a.b=value` over the values; the place of such a key is the override itself.
-
-    Raises:
-        RecipeError: an override is not of that form or names an item that is not there.
-    """
-    for override in overrides:
-        path, value = _read_override(override)
-        _put(document.values, path, value, override)
-        stale = [place for place in document.lines if place[: len(path)] == path]
-        for place in stale:
-            del document.lines[place]
-        document.lines[path] = OVERRIDE
-        for end in range(1, len(path)):
-            document.lines.setdefault(path[:end], OVERRIDE)
-
-
-def _read_override(override: str) -> tuple[KeyPath, Any]:
-    name, equals, text = override.partition("=")
-    if is_secret(override) or (text.strip() and SETTING.fullmatch(name.rpartition(".")[2])):
-        raise RecipeError(f"an override {NO_SECRETS}")
-    path = tuple(
-        int(part) if part.isdecimal() and len(part) < LONGEST_INDEX else part
-        for part in name.split(".")
-    )
-    if not equals or "" in path:
-        raise RecipeError(
-            f"override {override}: not of the form key=value", hint="as in train.epochs=1"
-        )
-    value = Document()
-    _compose(text, path, value)
-    if value.problems:
-        raise RecipeError(f"override of {name}: {value.problems[0][1]}")
-    return path, value.values
-
-
-def _put(values: Any, path: KeyPath, value: Any, override: str) -> None:
-    for part, following in pairwise(path):
-        inner = _child(values, part, override)
-        if not isinstance(inner, dict | list):
-            inner = [] if isinstance(following, int) else {}
-            values[part] = inner
-        values = inner
-    _child(values, path[-1], override)
-    values[path[-1]] = value
-
-
-def _child(values: Any, part: str | int, override: str) -> Any:
-    if isinstance(values, dict):
-        return values.get(part)
-    if not isinstance(part, int) or part >= len(values):
-        items = f"the items are 0..{len(values) - 1}" if values else "the list is empty"
-        raise RecipeError(f"override {override}: there is no item `{part}`; {items}")
-    return values[part]
 
 
 def dotted(path: KeyPath) -> str:

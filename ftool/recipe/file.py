@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from ftool.errors import RecipeError, did_you_mean
-from ftool.recipe.document import apply_overrides, read_document
+from ftool.recipe.document import read_document
+from ftool.recipe.overrides import apply_overrides
 from ftool.recipe.problems import explain, refusal
 from ftool.recipe.schema import Recipe
 

@@ -18,7 +18,8 @@ One YAML file drives every verb. This page is written from `ftool/recipe/blocks/
 - Every verb takes `--recipe FILE`, or the name of a shipped recipe. Without it the verb takes
   `recipe.yaml`, or the only recipe in the folder.
 - `key=value` behind a verb replaces a setting: `ftool train train.epochs=1 train.method.r=8`.
-  Items of a list are counted from 0: `data.sources.0.limit=100`.
+  Items of a list are counted from 0: `data.sources.0.limit=100`. A key of text takes all behind the
+  `=` as it stands, quotes and ` #` too; where it may be `null`, that word or nothing takes it away.
 - A span is written `0.25 epochs` or `200 steps`. `null` switches off what may be `null`.
 - Paths of sources are relative to the recipe; `data/` and `runs/` are made in the working folder.
 - The text is YAML 1.2: `1e-4` is a number and `no` is text. A name made of digits needs quotes.

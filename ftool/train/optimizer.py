@@ -46,11 +46,12 @@ def make_optimizer(model: torch.nn.Module, train: Train) -> torch.optim.AdamW:
 def learning_rate(step: int, *, total_steps: int, train: Train) -> float:
     """Return the learning rate of a step, counted from 0; a function of the step alone.
 
-    It rises linearly over the warm-up and then follows the schedule.
+    It rises linearly over the warm-up and then follows the schedule. This is the schedule of
+    transformers begun at its second value: its first one is 0, and a step of 0 learns nothing.
     """
     warmup = math.ceil(total_steps * train.warmup_ratio)
     if step < warmup:
-        return train.learning_rate * step / warmup
+        return train.learning_rate * (step + 1) / (warmup + 1)
     progress = (step - warmup) / max(1, total_steps - warmup)
     return train.learning_rate * SCHEDULES[train.schedule](progress)
 

@@ -49,6 +49,7 @@ def test_file_name(path: str, last: str) -> None:
 def test_the_recipe_names_the_license_first(tmp_path: Path) -> None:
     run = run_on(tmp_path / "a", embedded.NAME, embedded.REVISION, "{license: mit}")
     assert known_license(run) == "mit"
+    assert known_license(run, "other") == "other"
     assert known_license(run_on(tmp_path / "b", embedded.NAME, embedded.REVISION)) == "apache-2.0"
 
 
@@ -57,6 +58,7 @@ def test_the_recipe_names_the_license_first(tmp_path: Path) -> None:
     [
         ("---\nlicense: gemma\n---\n# Base\n", "gemma"),
         ("---\nlicense: [mit, gemma]\n---\n", None),
+        ("---\nlicense: my-own\n---\n", None),
         ("---\nlicense: [\n---\n", None),
         ("# Base\n", None),
         (None, None),

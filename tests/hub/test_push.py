@@ -243,12 +243,31 @@ def test_each_refusal_says_what_to_do(
     assert not list(run.path.glob(".push-*"))
 
 
-def test_an_unknown_license_is_refused_by_the_hub(hub: LoopbackHub, tmp_path: Path) -> None:
-    run = write_run(tmp_path / "run", base=tmp_path / "base", hub="{license: my-own}")
-    with pytest.raises(HubError, match='"license" must be one of') as refused:
-        push(run, repo="tester/bot")
+def test_an_unknown_license_is_refused_before_anything_is_asked(
+    hub: LoopbackHub, run: TrainingRun, tmp_path: Path
+) -> None:
+    with pytest.raises(RecipeError, match=r"'apache2'.* are `apache-2\.0`"):
+        push(run, repo="tester/bot", license="apache2")
+    theirs = write_run(tmp_path / "other", base=tmp_path / "base", hub="{license: my-own}")
+    with pytest.raises(RecipeError, match="'my-own'"):
+        push(theirs, repo="tester/bot")
+    assert hub.requests == [] and not hub.repos
+
+
+def test_the_hubs_own_refusal_of_a_license_names_the_key(
+    hub: LoopbackHub, run: TrainingRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("ftool.hub.push.known_to_the_hub", str)  # a table that is out of date
+    with pytest.raises(HubError, match="must be one of") as refused:
+        push(run, repo="tester/bot", license="my-own")
     assert "hub.license" in refused.value.hint
     assert commits(hub, "tester/bot") == []
+
+
+def test_a_license_that_is_named_wins(hub: LoopbackHub, tmp_path: Path) -> None:
+    run = write_run(tmp_path / "run", base=tmp_path / "base", hub="{license: mit}")
+    upload = push(run, repo="tester/bot", license="gemma", dry_run=True)
+    assert "license: gemma" in upload.card
 
 
 def test_useless_tokens(

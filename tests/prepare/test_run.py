@@ -62,7 +62,9 @@ def test_from_rows_to_splits(tmp_path: Path) -> None:
     assert notes == [
         "a.csv: prompt <- text; label <- label",
         "label spellings merged into `Pin code`: `pin_code` (1)",
+        "labels of which every row was rejected: `x` (1 empty_prompt)",
     ]
+    assert made.manifest()["lost_labels"] == {"x": {"empty_prompt": 1}}
     assert progress[0] == ("reading", 42, 42) and progress[-1] == ("writing", 40, 40)
     first = made.examples("train")[0]
     assert [message.content for message in first.messages] == ["Route.", "ticket 0", "card"]
@@ -91,7 +93,8 @@ def test_manifest(tmp_path: Path) -> None:
     assert set(manifest) == {
         *("schema", "ftool", "kind", "name", "fingerprint", "inputs_fingerprint", "recipe"),
         *("inputs", "rows", "label_names", "label_counts", "merged_spellings", "outputs"),
-        *("continues", "statistics", "readings", "mended"),
+        *("lost_labels", "sampled", "readings", "mended"),
+        *("continues", "statistics"),
     }
     assert manifest["recipe"] == data_settings(recipe_for(tmp_path, "a.csv"))
     assert [found["source"] for found in manifest["inputs"]] == ["a.csv"]
@@ -232,11 +235,11 @@ def test_a_killed_swap_is_put_back_and_rows_stay_in_their_splits(tmp_path: Path)
     assert held_out <= {example.id for example in again.examples("test")}
 
 
-def test_a_trial_reads_the_first_rows_and_leaves_the_dataset_alone(tmp_path: Path) -> None:
+def test_a_trial_reads_some_rows_and_leaves_the_dataset_alone(tmp_path: Path) -> None:
     write_csv(tmp_path / "a.csv", tickets(40, "card", "pin"))
     write_csv(tmp_path / "b.csv", [(f"other {n}", "card") for n in range(3)])
     recipe = recipe_for(tmp_path, "a.csv", "b.csv")
-    made = prepare(recipe, output=tmp_path / "data", first=10)
+    made = prepare(recipe, output=tmp_path / "data", trial=10)
     assert made.path == tmp_path / "data/.desk.trial"
     assert (made.rows["read"], made.manifest()["continues"]) == (13, None)
     assert sorted(path.name for path in (tmp_path / "data").iterdir()) == [
@@ -245,7 +248,7 @@ def test_a_trial_reads_the_first_rows_and_leaves_the_dataset_alone(tmp_path: Pat
     full = prepare(recipe, output=tmp_path / "data")
     before = outputs_of(full.path)
     write_csv(tmp_path / "a.csv", [(f"changed {n}", "pin") for n in range(40)])
-    again = prepare(recipe, output=tmp_path / "data", first=20)
+    again = prepare(recipe, output=tmp_path / "data", trial=20)
     assert again.rows["read"] == 23
     assert any("changed" in e.prompt[-1].content for e in again.examples("train"))
     assert outputs_of(full.path) == before
@@ -547,3 +550,42 @@ def test_parts_of_messages_that_nothing_reads_are_told(tmp_path: Path) -> None:
     recipe = recipe_for(tmp_path, "rows.jsonl", split={"validation": 0, "test": 0})
     prepare(recipe, output=tmp_path / "data", on_note=notes.append)
     assert "nothing reads these parts of messages: `annotations`, `mood`" in notes
+
+
+AUTO_REPLY = "This is an automatic reply. I am out of office until Monday and will answer then."
+
+
+@pytest.mark.parametrize(
+    ("rows", "data", "lost"),
+    [
+        ([(AUTO_REPLY, "auto")], {}, {"auto": {"boilerplate": 1}}),
+        ([(AUTO_REPLY, "auto"), ("", "auto")], {}, {"auto": {"boilerplate": 1, "empty_prompt": 1}}),
+        ([("ticket 1", "auto")], {}, {"auto": {"conflicting_label": 1}}),
+        ([(AUTO_REPLY, "auto"), ("one that stays", "Auto")], {}, {}),
+        ([(AUTO_REPLY, "auto")], {"filter": {"boilerplate": False}}, {}),
+        ([(AUTO_REPLY, "auto")], {"label_names": ["card", "pin"]}, {}),
+        ([(AUTO_REPLY, "auto")], {"label_names": "none"}, {}),
+    ],
+)
+def test_a_class_that_is_lost_to_rejections_is_named(
+    tmp_path: Path, rows: list[tuple[str, str]], data: dict[str, Any], lost: dict[str, Any]
+) -> None:
+    write_csv(tmp_path / "a.csv", [*tickets(40, "card", "pin"), *rows])
+    notes: list[str] = []
+    recipe = recipe_for(tmp_path, "a.csv", **data)
+    made = prepare(recipe, output=tmp_path / "data", on_note=notes.append)
+    assert made.manifest()["lost_labels"] == lost
+    assert any("every row was rejected: `auto`" in note for note in notes) is bool(lost)
+
+
+def test_a_trial_of_a_file_that_is_sorted_by_label_sees_all_labels(tmp_path: Path) -> None:
+    rows = [(f"a ticket about {word} with number {n}", word) for word in "abcd" for n in range(500)]
+    write_csv(tmp_path / "a.csv", rows)
+    notes: list[str] = []
+    recipe = recipe_for(tmp_path, "a.csv", dedup={"near": None})
+    made = prepare(recipe, output=tmp_path / "data", trial=200, on_note=notes.append)
+    assert made.label_names == ("a", "b", "c", "d")
+    assert made.manifest()["sampled"] == ["a.csv"] and made.rows["read"] == 200
+    assert "a.csv: 200 of its 2,000 rows are tried" in notes
+    whole = prepare(recipe, output=tmp_path / "data", trial=2_000)
+    assert whole.manifest()["sampled"] == [] and whole.rows["read"] == 2_000

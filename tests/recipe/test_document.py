@@ -1,7 +1,6 @@
 import pytest
 
-from ftool.errors import RecipeError
-from ftool.recipe.document import OVERRIDE, apply_overrides, dotted, read_document
+from ftool.recipe.document import dotted, read_document, read_value
 
 
 def test_every_key_and_item_knows_its_line() -> None:
@@ -72,61 +71,6 @@ def test_a_secret_is_never_repeated() -> None:
     secret = "sk-" + "a1" * 20
     (problem,) = read_document(f"key: {secret}").problems
     assert secret not in problem[1]
-    document = read_document("a: 1")
-    with pytest.raises(RecipeError) as refused:
-        apply_overrides(document, [f"hub.repo={secret}"])
-    assert secret not in str(refused.value)
-
-
-def test_overrides_go_over_the_values_in_order() -> None:
-    document = read_document("train: {epochs: 1, tags: [a, b]}")
-    apply_overrides(document, ["train.epochs=2", "train.tags.1=c", "train.epochs=3", "hub.repo="])
-    assert document.values == {
-        "train": {"epochs": 3, "tags": ["a", "c"]},
-        "hub": {"repo": None},
-    }
-    assert document.line(("train", "epochs")) == OVERRIDE
-    assert document.line(("train", "tags", 0)) == 1
-
-
-def test_an_override_makes_the_blocks_that_are_missing() -> None:
-    document = read_document("train: null")
-    apply_overrides(document, ["train.method.r=8", "name=x=y"])
-    assert document.values == {"train": {"method": {"r": 8}}, "name": "x=y"}
-
-
-def test_a_block_given_by_override_has_no_lines_of_the_file() -> None:
-    document = read_document("train:\n  method:\n    r: -1\n")
-    apply_overrides(document, ["train.method={r: -2}"])
-    assert document.line(("train", "method", "r")) == OVERRIDE
-
-
-def test_a_block_that_only_an_override_names_is_the_override() -> None:
-    document = read_document("name: x\n")
-    apply_overrides(document, ["traim.epochs=1"])
-    assert document.line(("traim",)) == OVERRIDE and document.line(("name",)) == 1
-
-
-@pytest.mark.parametrize(
-    ("override", "sentence"),
-    [
-        ("train.epochs", "not of the form key=value"),
-        ("=1", "not of the form key=value"),
-        ("train..epochs=1", "not of the form key=value"),
-        ("sources.2.path=x", "there is no item `2`; the items are 0..1"),
-        ("sources.path=x", "there is no item `path`; the items are 0..1"),
-        ("empty.0=x", "there is no item `0`; the list is empty"),
-        ("a=[", "not valid YAML: "),
-        ("a=[&a [x], *a]", "tags, anchors and aliases are not allowed"),
-        ("a=" + "[" * 600, "nested too deeply"),
-        ("a={b: 1, b: 2}", "given twice"),
-    ],
-)
-def test_an_override_that_fits_nowhere_is_refused(override: str, sentence: str) -> None:
-    document = read_document("sources: [{path: a}, {path: b}]\nempty: []")
-    with pytest.raises(RecipeError, match="override") as refused:
-        apply_overrides(document, [override])
-    assert sentence in str(refused.value)
 
 
 def test_dotted_paths() -> None:
@@ -138,3 +82,8 @@ def test_a_character_that_json_escapes_by_halves_is_whole() -> None:
     assert read_document('{"system": "\\ud83d\\ude00!"}').values == {"system": "\N{GRINNING FACE}!"}
     document = read_document('name: x\nsystem: "\\ud83d"')
     assert document.problems == [(2, "system: half of a character pair stands alone")]
+
+
+def test_one_value_is_read_as_in_a_recipe() -> None:
+    assert read_value("[1, a]", ("train", "tracking")).values == [1, "a"]
+    assert read_value("[", ("a",)).problems[0][1].startswith("not valid YAML: ")

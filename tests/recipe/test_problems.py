@@ -109,7 +109,7 @@ def test_a_wrong_item_hides_the_other_branches_of_its_list(tmp_path: Path) -> No
         "override  data.label_names.1: 1 is not text; put it in quotes"
     ]
     assert problems(tmp_path, "", "data.label_names={a: 1}") == [
-        """override  data.label_names: {"a": 1} is not 'auto', 'words', 'none' or a list"""
+        "override  data.label_names: '{a: 1}' is not 'auto', 'words', 'none' or a list"
     ]
     assert problems(tmp_path, "", "data.label_names=[]") == [
         "override  data.label_names: [] is not 'auto', 'words', 'none' or a list of at least 1 item"
@@ -123,7 +123,7 @@ def test_a_split_that_leaves_nothing_is_told_at_its_block(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("name", ["a b", "../up", "", ".hidden", "x/y", "n" * 101])
 def test_a_name_that_is_no_folder_name_is_refused(tmp_path: Path, name: str) -> None:
-    (problem,) = problems(tmp_path, "", f"name='{name}'")
+    (problem,) = problems(tmp_path, "", f"name={name}")
     assert problem.startswith("override  name: '")
     assert "a name of letters" in problem or "at most 100 characters" in problem
     assert len(problem) < 160

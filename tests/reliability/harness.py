@@ -74,7 +74,17 @@ class Outcome:
     notes: list[str] = field(default_factory=list)
 
 
+def obey_signals() -> None:
+    """Handle SIGINT and SIGTERM as a process of a terminal does, however the tests were started.
+
+    A background job of a shell without job control has SIGINT ignored, and so would all it starts.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
 def _child(connection: Any, task: Any) -> None:
+    obey_signals()
     torch.set_num_threads(1)
     notes: list[str] = []
     try:

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
-from signal import SIGINT, SIGTERM
+from signal import SIG_IGN, SIGINT, SIGTERM, signal
 
 import pytest
 from reliability.harness import (
@@ -17,6 +17,7 @@ from reliability.harness import (
     copied,
     in_small_batches,
     learned_bytes,
+    obey_signals,
     run_task,
     send_at,
 )
@@ -215,8 +216,8 @@ def test_a_signal_in_eval_leaves_no_report(finished, scored, tmp_path, place, ca
     assert content_of(folder) == scored
 
 
-def signalled(project, number, when, *words):
-    """Start the real command line, send it a signal once there is cause, return how it ended."""
+def signalled(project, numbers, when, *words, begin=obey_signals):
+    """Start the real command line, send it signals once there is cause, return how it ended."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(TESTS.parent)}
     with subprocess.Popen(
         [sys.executable, "-m", "ftool", *words],
@@ -226,27 +227,32 @@ def signalled(project, number, when, *words):
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
+        preexec_fn=begin,
     ) as process:
         deadline = time.monotonic() + 120
         while not when():
             assert process.poll() is None and time.monotonic() < deadline, process.stderr.read()
             time.sleep(0.002)
-        os.killpg(process.pid, number)  # a terminal and a service manager tell the whole group
+        for number in numbers:  # a terminal and a service manager tell the whole group
+            os.killpg(process.pid, number)
         said = process.stderr.read()
-    assert "interrupted; the same command does the rest" in said and "Traceback" not in said, said
+    assert "Traceback" not in said, said
     return process.returncode, said
+
+
+INTERRUPTED = "interrupted; the same command does the rest"
+
+
+def is_training(project, run):
+    log = project / f"runs/{run}/steps.jsonl"
+    return lambda: log.exists() and log.read_text().count("\n") >= 2
 
 
 def test_the_command_line_ended_while_it_trains(clean, expected, tmp_path):
     project = copied(clean, tmp_path / "project")
-    log = project / "runs/full/steps.jsonl"
-
-    def is_training():
-        return log.exists() and log.read_text().count("\n") >= 2
-
     words = ("train", "--run", "full", *METHODS["full"])
-    code, said = signalled(project, SIGTERM, is_training, *words)
-    assert code == 143
+    code, said = signalled(project, [SIGTERM], is_training(project, "full"), *words)
+    assert code == 143 and INTERRUPTED in said
     step = saved_step(project / "runs/full")
     assert 2 <= step <= 6 and f"stopped by SIGTERM: step {step} is saved" in said
     check_resumed(project, "full", expected)
@@ -255,8 +261,8 @@ def test_the_command_line_ended_while_it_trains(clean, expected, tmp_path):
 def test_the_command_line_interrupted_while_it_starts(clean, expected, tmp_path):
     project = copied(clean, tmp_path / "project")
     begun = (project / "runs/lora/recipe.yaml").exists
-    code, _ = signalled(project, SIGINT, begun, "train", "--run", "lora", *METHODS["lora"])
-    assert code == 130
+    code, said = signalled(project, [SIGINT], begun, "train", "--run", "lora", *METHODS["lora"])
+    assert code == 130 and INTERRUPTED in said
     assert not (project / "runs/lora/manifest.json").exists()
     check_resumed(project, "lora", expected)
 
@@ -266,8 +272,33 @@ def test_the_command_line_ended_while_its_processes_prepare(clean, prepared, tmp
     project = copied(clean, tmp_path / "project")
     shutil.rmtree(project / "data")
     begun = (project / "data/.tiny.work").exists
-    code, _ = signalled(project, number, begun, "prepare", "--workers", "2")
-    assert code == CODES[number]
+    code, said = signalled(project, [number], begun, "prepare", "--workers", "2")
+    assert code == CODES[number] and INTERRUPTED in said
     assert not (project / "data/tiny").exists()
     assert command(project, "prepare").code == 0
+    assert content_of(project / "data/tiny") == prepared
+
+
+def ignore_signals():
+    """Begin as under `nohup`, or as a background job of a script, which both signals pass by."""
+    for number in CODES:
+        signal(number, SIG_IGN)
+
+
+def test_signals_that_are_ignored_do_not_stop_a_training(clean, expected, tmp_path):
+    project = copied(clean, tmp_path / "project")
+    words = ("train", "--run", "full", *METHODS["full"])
+    when = is_training(project, "full")
+    code, said = signalled(project, CODES, when, *words, begin=ignore_signals)
+    assert code == 0 and INTERRUPTED not in said, said
+    assert learned_bytes(project / "runs/full") == expected["full"]
+
+
+def test_signals_that_are_ignored_do_not_stop_the_processes_of_prepare(clean, prepared, tmp_path):
+    project = copied(clean, tmp_path / "project")
+    shutil.rmtree(project / "data")
+    begun = (project / "data/.tiny.work").exists
+    words = ("prepare", "--workers", "2")
+    code, said = signalled(project, CODES, begun, *words, begin=ignore_signals)
+    assert code == 0 and INTERRUPTED not in said, said
     assert content_of(project / "data/tiny") == prepared

@@ -1,11 +1,12 @@
 import copy
+import warnings
 
 import pytest
 import torch
 from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
 from tiny import tiny_model
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainingArguments, get_scheduler
 
 from ftool.errors import RunError
 from ftool.example import EncodedExample
@@ -77,13 +78,16 @@ def run(model, settings, data, *, micro=8, total=6, shared=False):
 @pytest.mark.parametrize(("micro", "shared"), [(1, False), (3, False), (3, True), (8, True)])
 def test_k_micro_batches_equal_one_batch(method, micro, shared):
     # In float64: AdamW makes a whole step of a gradient that is only rounding, so in float32 some
-    # weights of any two orders of summation part, whatever the loop does.
+    # weights of any two orders of summation part, whatever the loop does. Rows with shared prefixes
+    # round gradients at 1e-9, which the first step makes thousands of times larger, for its second
+    # moments are as small.
     settings, data = recipe(), examples()
     losses, weights = run(MODELS[method]().double(), settings, data, micro=8)
     divided = run(MODELS[method]().double(), settings, data, micro=micro, shared=shared)
-    assert divided[0] == pytest.approx(losses, abs=1e-6)
+    assert divided[0] == pytest.approx(losses, abs=1e-6 if shared else 1e-12)
     for name, value in weights.items():
-        torch.testing.assert_close(divided[1][name], value, rtol=1e-6, atol=1e-6)
+        atol = 1e-5 if shared else 1e-12
+        torch.testing.assert_close(divided[1][name], value, rtol=0, atol=atol)
 
 
 @pytest.mark.parametrize("method", MODELS)
@@ -122,7 +126,22 @@ def collate(rows):
 
 
 class InOrder(Trainer):
+    """Theirs, in our order of examples and by our schedule, which begins above zero."""
+
     micro_losses: list
+
+    def create_scheduler(self, num_training_steps, optimizer=None):
+        optimizer = optimizer or self.optimizer
+        self.lr_scheduler = get_scheduler(
+            self.args.lr_scheduler_type,
+            optimizer,
+            self.args.warmup_steps + 1,
+            num_training_steps + 1,
+        )
+        with warnings.catch_warnings():  # torch wants no step before the optimizer's
+            warnings.simplefilter("ignore")
+            self.lr_scheduler.step()
+        return self.lr_scheduler
 
     def _get_train_sampler(self, *args, **kwargs):
         return torch.utils.data.SequentialSampler(self.train_dataset)
@@ -170,6 +189,15 @@ def test_the_loop_equals_the_stock_trainer_step_by_step(method, schedule, tmp_pa
     assert [sum(pair) for pair in pairs] == pytest.approx(losses, abs=1e-5)
     for name, value in theirs.named_parameters():
         torch.testing.assert_close(weights[name], value.detach(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("method", MODELS)
+@pytest.mark.parametrize("schedule", ["cosine", "linear", "constant"])
+def test_a_run_of_one_step_learns(method, schedule):
+    model = MODELS[method]()
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    _, after = run(model, recipe(schedule=schedule, warmup_ratio=0.03), examples(), total=1)
+    assert any((after[name] != value).any() for name, value in before.items())
 
 
 def test_a_loss_that_is_not_finite_stops_with_step_and_examples():

@@ -48,7 +48,10 @@ def _of_the_labels(report: Report) -> Iterator[str]:
     missed = [name for name in report.never_predicted if name not in report.without_support]
     if missed:
         yield f"labels never predicted: {listed(missed, NAMES_SHOWN)}"
-    counts = [scores["support"] for scores in report.per_label.values() if scores["support"]]
+    scored = [label for label, scores in report.per_label.items() if scores["support"]]
+    if len(scored) == 1:
+        yield f"only one label is scored, {scored[0]}: whoever always says it is always right"
+    counts = [report.per_label[label]["support"] for label in scored]
     rare = sum(count < FEW for count in counts)
     if rare > SHARE_OF_LABELS * len(counts):
         few = f"{rare} of {len(counts)} labels have fewer than {FEW} examples"

@@ -3,7 +3,7 @@
 import math
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,12 @@ from ftool.eval.measure.text_scores import score_names
 from ftool.eval.report import Report
 from ftool.example import Example
 from ftool.metrics import LABEL_METRICS, Estimate, wilson
+from ftool.wording import listed
 
 OF_LABELS = ("precision", "recall", "f1")
 """What is known of a single label."""
+MEAN_OVER_LABELS = "_macro"
+NAMES_SHOWN = 5
 OF_TOKENS = ("loss", "perplexity", "token_accuracy", "bits_per_byte")
 UNPARSED = "unparsed"
 LESS_IS_BETTER = ("loss", "perplexity", "bits_per_byte", UNPARSED)
@@ -82,6 +85,7 @@ def bounds_of(
     mode: str,
     label_names: Sequence[str],
     own: Sequence[str] = (),
+    lost: Collection[str] = (),
 ) -> list[Bound]:
     """Read the bounds, so that a mistake in them is told before anything is scored.
 
@@ -91,6 +95,7 @@ def bounds_of(
         mode: of the scoring.
         label_names: the declared labels; none where answers are open.
         own: names of the recipe's own metrics.
+        lost: labels of which prepare rejected every row.
 
     Raises:
         RecipeError: with every bound that is not one, or is of what will not be known.
@@ -104,18 +109,24 @@ def bounds_of(
         metrics = list(OF_TOKENS)
     support = Counter(example.label for example in examples) if label_names else Counter()
     counts = {label: support[label] for label in label_names}
-    bounds, problems = list[Bound](), list[str]()
+    bounds, problems, empty = list[Bound](), list[str](), list[str]()
     for text in texts:
         found = _read(text.strip())
-        problem = f"{text}: not a bound" if found is None else _problem(found, metrics, counts)
-        if problem:
+        if found is None:
+            problems.append(f"{text}: not a bound")
+        elif problem := _problem(found, metrics, counts, lost):
             problems.append(problem)
-        elif found is not None:
+        elif problem := _no_evidence(found, metrics, counts, lost):
+            empty.append(problem)
+        else:
             bounds.append(found)
     if gates.no_worse_than is not None and not label_names:
         problems.append("--no-worse-than compares labels, and the answers here are open")
-    if problems:
-        raise RecipeError("\n  ".join(["these gates cannot be judged:", *problems]), hint=HOW)
+    elif gates.no_worse_than is not None and (only := _only_label(counts)):
+        empty.append(f"--no-worse-than: {only}")
+    if problems or empty:
+        lines = ["these gates cannot be judged:", *problems, *empty]
+        raise RecipeError("\n  ".join(lines), hint=HOW if problems else "")
     return bounds
 
 
@@ -133,15 +144,48 @@ def _read(text: str) -> Bound | None:
     return bound if math.isfinite(limit) else None
 
 
-def _problem(bound: Bound, metrics: Sequence[str], counts: Mapping[str, int]) -> str:
+def _problem(
+    bound: Bound, metrics: Sequence[str], counts: Mapping[str, int], lost: Collection[str]
+) -> str:
     """Return why a bound cannot be judged, or nothing."""
     where = f"{bound.name}{bound.sign}{bound.limit:.12g}: "
     of_one = bound.label is not None and bound.whole not in metrics and bool(counts)
+    if of_one and bound.label in lost:
+        return f"{where}prepare rejected every row of the label `{bound.label}`"
     unknown = _unknown_label(bound, counts) if of_one else _unknown_metric(bound, metrics, counts)
     if unknown:
         return where + unknown
     is_share = of_one or bound.whole in (*LABEL_METRICS, UNPARSED)
     return f"{where}a share is between 0 and 1" if is_share and not 0 <= bound.limit <= 1 else ""
+
+
+def _no_evidence(
+    bound: Bound, metrics: Sequence[str], counts: Mapping[str, int], lost: Collection[str]
+) -> str:
+    """Return why a bound would hold whatever the model does, or nothing."""
+    if not counts or bound.whole == UNPARSED:
+        return ""
+    where = f"{bound.name}{bound.sign}{bound.limit:.12g}: "
+    if only := _only_label(counts):
+        return where + only
+    missing = [*(label for label, count in counts.items() if not count), *lost]
+    if not bound.metric.endswith(MEAN_OVER_LABELS) or bound.whole not in metrics or not missing:
+        return ""
+    named = listed([f"`{label}`" for label in missing], NAMES_SHOWN)
+    return (
+        f"{where}a mean over labels, of which these have no example here: {named};"
+        " add rows of them, declare data.label_names without them and prepare again, or gate"
+        f" accuracy and {bound.metric.removesuffix(MEAN_OVER_LABELS)}"
+        "[LABEL] of those there are"
+    )
+
+
+def _only_label(counts: Mapping[str, int]) -> str:
+    """Say that one label alone is scored, if so: a model that says nothing else is perfect."""
+    scored = [label for label, count in counts.items() if count]
+    if len(scored) != 1:
+        return ""
+    return f"only one label is scored, `{scored[0]}`, which is no evidence; add rows of others"
 
 
 def _unknown_label(bound: Bound, counts: Mapping[str, int]) -> str:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -206,11 +207,26 @@ def _full_weights_path(recipe: Model, folder: Path, on_note: OnNote) -> Path | N
     path = base_model_path(recipe.base, folder, on_note=on_note)
     if path and (path / "adapter_config.json").is_file():
         raise RecipeError(
-            f"model.base: {recipe.base} holds an adapter, not full weights", hint="merge it first"
+            f"model.base: {recipe.base} holds an adapter, not full weights",
+            hint=_how_to_merge(path),
         )
     if path and recipe.base != embedded.NAME:
         check_folder(path, f"model.base: {recipe.base}")
     return path
+
+
+def _how_to_merge(adapter: Path) -> str:
+    """Say how full weights of an adapter are written, which no verb does alone."""
+    code = (
+        "import sys, peft, transformers; adapter, merged = sys.argv[1:];"
+        " peft.AutoPeftModelForCausalLM.from_pretrained(adapter, dtype='float32')"
+        ".merge_and_unload(safe_merge=True).save_pretrained(merged);"
+        " transformers.AutoTokenizer.from_pretrained(adapter).save_pretrained(merged)"
+    )
+    return (
+        f'write full weights, then name them, model.base=merged: python -c "{code}"'
+        f" {shlex.quote(str(adapter))} merged"
+    )
 
 
 def _identify(recipe: Model, path: Path | None) -> BaseModel:

@@ -1,7 +1,7 @@
 """Labels: one spelling each, and the closed set of them."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -114,3 +114,35 @@ def name_labels(table: Table, data: "Data") -> list[str]:
         return list(data.label_names)
     found = set(np.unique(table.label[table.stays]).tolist())
     return [] if -1 in found else [table.labels[code] for code in sorted(found)]
+
+
+def lost_labels(table: Table, data: "Data") -> dict[str, dict[str, int]]:
+    """Return the labels of which no row is left, with the reasons for which their rows went.
+
+    Where labels are declared, others are no loss. Open answers have none.
+    """
+    names = name_labels(table, data)
+    if not names:
+        return {}
+    rejected = (table.reason > 0) & (table.label >= 0)
+    codes, times = np.unique(
+        np.stack([table.label[rejected], table.reason[rejected]]), axis=1, return_counts=True
+    )
+    gone: dict[str, Counter[str]] = {}
+    for (label, reason), count in zip(codes.T.tolist(), times.tolist(), strict=True):
+        gone.setdefault(table.labels[label], Counter())[table.reasons[reason]] += count
+    for shard in table.shards:
+        for label, reasons in shard.about["refused_labels"].items():
+            gone.setdefault(label, Counter()).update(reasons)
+    kept = {fold(table.labels[code]) for code in np.unique(table.label[table.stays]).tolist()}
+    declared = {fold(name) for name in names} if isinstance(data.label_names, list) else None
+    lost: dict[str, dict[str, int]] = {}
+    spelled: dict[str, str] = {}
+    for label, reasons in sorted(gone.items()):
+        key = fold(label)
+        if key in kept or (declared is not None and key not in declared):
+            continue
+        found = lost.setdefault(spelled.setdefault(key, label), {})
+        for reason, count in sorted(reasons.items()):
+            found[reason] = found.get(reason, 0) + count
+    return lost

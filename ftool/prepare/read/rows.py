@@ -33,9 +33,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Why a row goes: the rule, what was measured and the threshold, where it has numbers."""
+    """Why a row goes: the rule, what was measured and the threshold, where it has numbers.
+
+    `label` is that of the row, where it was known by then.
+    """
 
     reason: str
     detail: str = ""
     value: float | None = None
     threshold: float | None = None
+    label: str | None = None

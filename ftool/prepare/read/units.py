@@ -4,7 +4,7 @@ import io
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from ftool.artifacts import OnNote
@@ -20,6 +20,7 @@ from ftool.prepare.read.plan import (
 )
 from ftool.prepare.read.rows import Row
 from ftool.prepare.read.sources import Input, input_encoding, is_json_lines, no_rows
+from ftool.prepare.read.trial import LARGE_BYTES, Drawn, draw_lines, draw_rows, line_ends
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,7 +51,8 @@ class Unit:
     """Rows of one input: given as such, or as a stretch of a file that is read where it is used.
 
     `origin` is the index of the source in the recipe, `shown` the name of the input, `suffix` what
-    tells the ids of an input that is read twice apart, `plan` what its columns hold.
+    tells the ids of an input that is read twice apart, `plan` what its columns hold. Of a sample
+    its input has more rows.
     """
 
     number: int
@@ -59,6 +61,7 @@ class Unit:
     suffix: str
     rows: tuple[Row, ...] | Stretch
     plan: Plan = UNPLANNED
+    is_sample: bool = False
 
     @property
     def bytes(self) -> int:
@@ -75,7 +78,7 @@ class Unit:
             yield from self.rows
 
 
-def divide(inputs: Sequence[Input], on_note: OnNote, *, first: int | None = None) -> Iterator[Unit]:
+def divide(inputs: Sequence[Input], on_note: OnNote, *, trial: int | None = None) -> Iterator[Unit]:
     """Yield the units of all inputs in order; they depend on the data alone.
 
     Lines of JSON are independent, so a file of them is divided by bytes and read by whoever works
@@ -84,7 +87,7 @@ def divide(inputs: Sequence[Input], on_note: OnNote, *, first: int | None = None
     Args:
         inputs: what is read.
         on_note: told what a person should know of an input.
-        first: only that many rows of each input, for a trial.
+        trial: only that many rows of each input, from all over it.
 
     Raises:
         DataError: an input is empty or damaged.
@@ -102,15 +105,34 @@ def divide(inputs: Sequence[Input], on_note: OnNote, *, first: int | None = None
             on_note(f"{found.shown} holds no examples and is not read")
             continue
         parts: Iterator[tuple[Row, ...] | Stretch]
-        if first is not None:
-            parts = iter([tuple(islice(planned_rows(found, encoding, plan), first))])
-        elif is_json_lines(found) and encoding == "utf-8" and plan.threads is None:
+        is_stretched = is_json_lines(found) and encoding == "utf-8" and plan.threads is None
+        drawn = None
+        if trial is not None:
+            drawn = _drawn(found, encoding, plan, trial, is_stretched=is_stretched)
+            parts = iter([drawn.rows])
+            if told := drawn.told(found.shown):
+                on_note(told)
+        elif is_stretched:
             parts = _stretches(found)
         else:
             parts = _batches(planned_rows(found, encoding, plan))
         for part in parts:
-            yield Unit(number, found.origin, found.shown, suffix, part, plan)
+            is_sample = drawn is not None and drawn.is_sample
+            yield Unit(number, found.origin, found.shown, suffix, part, plan, is_sample)
             number += 1
+
+
+def _drawn(found: Input, encoding: str, plan: Plan, count: int, *, is_stretched: bool) -> Drawn:
+    """Return rows from all over an input; of a large file of lines only these are read."""
+    if is_stretched and found.path is not None and found.path.stat().st_size > LARGE_BYTES:
+        path, size = found.path, found.path.stat().st_size
+        lines = (
+            _read_stretch(Stretch(path, start, end, line, end == size))
+            for start, end, line in draw_lines(path, count)
+        )
+        if rows := tuple(islice(chain.from_iterable(lines), count)):
+            return Drawn(rows, None, is_whole=True)
+    return draw_rows(planned_rows(found, encoding, plan), count, size=_size)
 
 
 def _stretches(found: Input) -> Iterator[Stretch]:
@@ -128,8 +150,7 @@ def _stretches(found: Input) -> Iterator[Stretch]:
             if start == 0 and stretch.is_last and next(_read_stretch(stretch), None) is None:
                 raise no_rows(found)
             yield stretch
-            # A line ends with \n, \r\n or \r alone, as in Python's text files.
-            line += data.count(b"\n") + data.count(b"\r") - data.count(b"\r\n")
+            line += line_ends(data)
             start = end
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from pathlib import Path
@@ -44,6 +44,10 @@ class Refining:
             example = clean(reader.example(row), self.data.clean)
         except Unusable as why:
             return Finding(why.reason, why.detail)
+        found = self._judge(example, held_out=held_out)
+        return replace(found, label=example.label) if isinstance(found, Finding) else found
+
+    def _judge(self, example: "Example", *, held_out: bool) -> "Refined | Finding":
         example, found = redact(example, self.data.clean)
         if found and self.data.clean.personal_data == "drop" and not held_out:
             return Finding("personal_data", _listed(found), value=float(sum(found.values())))
@@ -96,6 +100,7 @@ def gather_unit(unit: Unit, folder: Path, refining: Refining) -> Path:
         "suffix": unit.suffix,
         "origin": unit.origin,
         "bytes": unit.bytes,
+        "is_sample": unit.is_sample,
         "columns": list(reader.columns),
         "recognised": reader.recognised,
         "problem": problem and asdict(problem),
@@ -195,7 +200,7 @@ def _on_processes(
         except BaseException:
             # A part that is worked on counts only as a whole, so nothing is lost by ending it.
             for child in active_children():
-                child.terminate()
+                child.kill()  # it ignores SIGTERM where this process was started to
             pool.shutdown(wait=True, cancel_futures=True)
             raise
 

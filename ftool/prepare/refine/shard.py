@@ -81,6 +81,7 @@ class ShardWriter:
     redacted_rows: int = 0
     is_table: bool = False
     refused: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    refused_labels: dict[str, Counter[str]] = field(default_factory=dict)
 
     def keep(self, place: int, row: Row, example: Example, tokens: int) -> None:
         """Take an example that nothing speaks against so far."""
@@ -94,6 +95,8 @@ class ShardWriter:
     def reject(self, place: int, row: Row, source: str, finding: Finding) -> None:
         """Take note of a row that goes, and why."""
         self.refused.append((place, rejected_record(source, row.line, finding, row.raw)))
+        if finding.label is not None:
+            self.refused_labels.setdefault(finding.label, Counter())[finding.reason] += 1
 
     def write(self, folder: Path, rows: int, about: Mapping[str, Any]) -> None:
         """Write the shard beside its place and rename it: a folder of that name is complete."""
@@ -112,6 +115,7 @@ class ShardWriter:
             "kept": len(self.examples),
             "refused": Counter(record["reason"] for _, record in self.refused),
             "labels": labels,
+            "refused_labels": self.refused_labels,
             "personal_data": dict(sorted(self.personal_data.items())),
             "redacted_rows": self.redacted_rows,
             "is_table": self.is_table,

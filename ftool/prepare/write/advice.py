@@ -27,8 +27,13 @@ LOOSER = {
 
 
 def advise(recipe: "Recipe", manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """Return sentences about a prepared dataset, each with the setting that would change it."""
-    return [*_lost(manifest), *_labels(recipe, manifest), *_lengths(recipe, manifest)]
+    """Return sentences about a prepared dataset, each with the setting that would change it.
+
+    Of a sample nothing is said that depends on rare rows: which labels there are, and how many rows
+    the rarest has.
+    """
+    labels = () if manifest["sampled"] else _labels(recipe, manifest)
+    return [*_lost(manifest), *labels, *_lengths(recipe, manifest)]
 
 
 def _lost(manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -108,6 +108,12 @@ def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]")
         *_unused_parts(table),
         *unmatched(table, manifest["recipe"]["data"]["sources"]),
         *_label_notes(manifest["label_names"], manifest["label_counts"], manifest["rows"]["kept"]),
+        *_class_notes(
+            manifest["label_names"],
+            manifest["label_counts"],
+            manifest["lost_labels"],
+            is_sample=bool(manifest["sampled"]),
+        ),
         *_leak_notes(table, places),
         *_split_notes(manifest),
         *_personal_labels(manifest["label_names"]),
@@ -221,6 +227,39 @@ def _label_notes(
     bare = total - sum(sum(labels.values()) for labels in counts.values())
     if 0 < bare < total:
         found.append(f"{bare} of {total} examples have no label, so labels are no closed set")
+    return found
+
+
+def _class_notes(
+    names: Sequence[str],
+    counts: Mapping[str, Mapping[str, int]],
+    lost: Mapping[str, Mapping[str, int]],
+    *,
+    is_sample: bool,
+) -> list[str]:
+    """Tell where labels are no task, or no longer the one that the raw rows hold."""
+    found = []
+    if lost:
+        told = [
+            f"`{label}` ({', '.join(f'{count} {reason}' for reason, count in reasons.items())})"
+            for label, reasons in lost.items()
+        ]
+        rows = "every row that was tried" if is_sample else "every row"
+        found.append(f"labels of which {rows} was rejected: {listed(told, NAMES_SHOWN)}")
+    present = {label for labels in counts.values() for label in labels}
+    train = counts.get("train", {})
+    if names and 1 in (len(present), len(train)):
+        (only, *_) = train or present
+        data = "the rows that were tried have" if is_sample else "the data have"
+        where = data if len(present) == 1 else "train has"
+        found.append(
+            f"{where} one label alone, `{only}`: whoever always says it is always right,"
+            " so nothing is learned and no score tells anything; add rows of another label"
+        )
+    for split in ("validation", "test"):
+        lacking = [label for label in train if label not in counts.get(split, {})]
+        if names and split in counts and lacking:
+            found.append(f"labels in train that {split} lacks: {_quoted(lacking)}")
     return found
 
 

@@ -25,6 +25,13 @@ def test_absent_and_never_predicted_labels_are_named() -> None:
     assert caveats(many) == ["labels without an example here: c, d, e and 2 more"]
 
 
+def test_one_label_alone_is_told() -> None:
+    rows = [Prediction(f"{n}", "a", "a", "") for n in range(40)]
+    made = label_report(rows, "ab", subject="s", split="test", mode="rank", inputs={})
+    told = "only one label is scored, a: whoever always says it is always right"
+    assert told in caveats(made) and told not in caveats(report())
+
+
 def test_rare_labels_are_rough() -> None:
     rows = [Prediction(f"{n}", "ab"[n % 2], "ab"[n % 2], "") for n in range(10)]
     made = label_report(rows, "ab", subject="s", split="test", mode="rank", inputs={})

@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
@@ -47,12 +48,12 @@ def answers(wrong: int, unparsed: int = 0) -> list[Prediction]:
     ]
 
 
-def bounds(*texts: str, mode: str = "rank"):
-    return bounds_of(Gates(texts), EXAMPLES, mode=mode, label_names=NAMES)
+def bounds(*texts: str, names: Sequence[str] = NAMES):
+    return bounds_of(Gates(texts), EXAMPLES, mode="rank", label_names=names)
 
 
 def judge(found: Report, *texts: str) -> dict[str, bool]:
-    gates = judged(found, bounds(*texts), Gates(texts)).gates
+    gates = judged(found, bounds(*texts, names=USED), Gates(texts)).gates
     return {gate["gate"]: gate["passed"] for gate in gates}
 
 
@@ -114,6 +115,55 @@ def test_every_mistake_is_told_at_once_with_the_nearest_name() -> None:
     assert caught.value.exit_code == 2 and "recall[LABEL]=0.95" in caught.value.hint
 
 
+ONE = [row for row in EXAMPLES if row.label == "lost_card"]
+
+
+@pytest.mark.parametrize(
+    "text", ["accuracy=0.9", "f1_macro=0.9", "recall[lost_card]=0.5", "f1_micro.low=0.1"]
+)
+@pytest.mark.parametrize("names", [USED, ("lost_card",)])
+def test_one_label_alone_is_no_evidence(text: str, names: tuple[str, ...]) -> None:
+    with pytest.raises(RecipeError, match="only one label is scored, `lost_card`") as refused:
+        bounds_of(Gates([text]), ONE, mode="rank", label_names=names)
+    assert refused.value.exit_code == 2
+    assert refused.value.hint == "", "which names gates like this one"
+
+
+def test_one_label_alone_is_no_comparison_with_another_run(tmp_path: Path) -> None:
+    gates = Gates((), write_run(tmp_path / "production"))
+    with pytest.raises(RecipeError, match="--no-worse-than: only one label is scored"):
+        bounds_of(gates, ONE, mode="rank", label_names=USED)
+    assert bounds_of(gates, EXAMPLES, mode="rank", label_names=USED) == []
+
+
+def test_one_label_alone_can_still_be_read_from_answers_or_not() -> None:
+    (bound,) = bounds_of(Gates(["unparsed<=0.1"]), ONE, mode="generate", label_names=USED)
+    assert bound.metric == "unparsed"
+
+
+@pytest.mark.parametrize("name", ["f1_macro", "recall_macro", "precision_macro.low"])
+def test_a_mean_over_labels_wants_all_of_them(name: str) -> None:
+    with pytest.raises(RecipeError, match=r"no example here: `spare`; .*data\.label_names"):
+        bounds(f"{name}=0.9")
+    with pytest.raises(RecipeError, match="no example here: `auto`"):
+        bounds_of(Gates([f"{name}=1"]), EXAMPLES, mode="rank", label_names=USED, lost=["auto"])
+    assert len(bounds(f"{name}=0.9", names=USED)) == 1
+
+
+def test_a_label_that_was_lost_is_told_as_such() -> None:
+    gates = Gates(["recall[auto]=0.9"])
+    with pytest.raises(RecipeError, match="prepare rejected every row of the label `auto`"):
+        bounds_of(gates, EXAMPLES, mode="rank", label_names=USED, lost=["auto"])
+    with pytest.raises(RecipeError, match="`auto` is not a declared label"):
+        bounds_of(gates, EXAMPLES, mode="rank", label_names=USED)
+
+
+@pytest.mark.parametrize("text", ["accuracy=0.9", "f1_weighted=1", "f1[lost_card]=1", "unparsed=1"])
+def test_what_is_no_mean_over_labels_does_without_some(text: str) -> None:
+    lost = ["auto"]
+    assert len(bounds_of(Gates([text]), EXAMPLES, mode="rank", label_names=NAMES, lost=lost)) == 1
+
+
 @pytest.mark.parametrize("text", ["", "accuracy", "=0.9", "accuracy=", "accuracy=nan", "a=b=1"])
 def test_what_is_no_bound_is_refused(text: str) -> None:
     with pytest.raises(RecipeError, match="not a bound"):
@@ -134,13 +184,13 @@ def test_open_answers_and_losses_have_gates_of_their_own() -> None:
 
 def test_one_line_names_every_gate_that_failed() -> None:
     texts = ("accuracy=0.95", "unparsed<=0.01", "f1_macro=0.1")
-    found = judged(report(6, 3), bounds(*texts), Gates(texts))
+    found = judged(report(6, 3), bounds(*texts, names=USED), Gates(texts))
     line = "2 of 3 gates failed: accuracy is 0.900, not accuracy >= 0.95; "
     assert failures(found) == line + "unparsed is 0.050, not unparsed <= 0.01"
     with pytest.raises(GateError, match="2 of 3 gates failed") as caught:
         hold_to_gates(found)
     assert caught.value.exit_code == 4
-    passed = judged(report(0), bounds(*texts), Gates(texts))
+    passed = judged(report(0), bounds(*texts, names=USED), Gates(texts))
     assert failures(passed) == "" and len(passed.gates) == 3
     hold_to_gates(passed)
     near = judged(report(1), bounds("accuracy=0.98333334"), Gates())

@@ -1,3 +1,7 @@
+import shlex
+import subprocess
+import sys
+
 import pytest
 import torch
 import transformers
@@ -71,6 +75,26 @@ def test_an_adapter_is_no_base(tmp_path):
     (tmp_path / "adapter_config.json").write_text("{}")
     with pytest.raises(RecipeError, match="holds an adapter"):
         load_base_model(Model(base="."), folder=tmp_path, dtype=torch.float32)
+
+
+def test_the_hint_of_an_adapter_makes_a_base_of_it(tmp_path):
+    from peft import LoraConfig, get_peft_model
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    save_tiny_base(tmp_path / "base")
+    adapter = tmp_path / "my adapter"
+    base = AutoModelForCausalLM.from_pretrained(tmp_path / "base", dtype=torch.float32)
+    config = LoraConfig(r=4, target_modules="all-linear", init_lora_weights=False)
+    model = get_peft_model(base, config)
+    model.save_pretrained(adapter)
+    AutoTokenizer.from_pretrained(tmp_path / "base").save_pretrained(adapter)
+    with pytest.raises(RecipeError) as refused:
+        load_base_model(Model(base="my adapter"), folder=tmp_path, dtype=torch.float32)
+    words = shlex.split(refused.value.hint.partition(" python ")[2])
+    subprocess.run([sys.executable, *words], cwd=tmp_path, check=True, timeout=120)
+    loaded = load_base_model(Model(base="merged"), folder=tmp_path, dtype=torch.float32)
+    ids = torch.tensor([[5, 6, 7]])
+    torch.testing.assert_close(loaded.model(ids).logits, model(ids).logits)
 
 
 def test_the_template_of_the_recipe_replaces_the_tokenizers(tmp_path):

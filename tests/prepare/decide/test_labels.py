@@ -9,6 +9,7 @@ from ftool.prepare.decide.labels import (
     find_spellings,
     fold,
     label_fault,
+    lost_labels,
     name_labels,
     spell,
 )
@@ -138,3 +139,29 @@ def test_labels_of_rows_that_go_are_not_named(tmp_path: Path) -> None:
     assert name_labels(table, data()) == ["b", "c"]
     table.reject(np.arange(4), "not_sampled")
     assert name_labels(table, data()) == []
+
+
+def lost(folder: Path, declared: list[str] | str, **reasons: str) -> dict[str, dict[str, int]]:
+    """Return the labels lost of rows whose label and number are each key, such as `auto_1`."""
+    labels = [key.rpartition("_")[0] for key in reasons]
+    table = labelled(folder, *labels)
+    for number, reason in enumerate(reasons.values()):
+        if reason:
+            table.reject(np.array([number]), reason)
+    return lost_labels(table, data(declared))
+
+
+def test_a_label_is_lost_with_its_last_row(tmp_path: Path) -> None:
+    rows = {"a_1": "", "b_1": "near_duplicate", "b_2": "near_duplicate", "b_3": "too_long"}
+    found = {"b": {"near_duplicate": 2, "too_long": 1}}
+    assert lost(tmp_path / "1", "auto", **rows) == found
+    assert lost(tmp_path / "2", ["a", "b"], **rows) == found
+    # One row that stays is enough; what is not declared, or no closed set, is no loss.
+    assert lost(tmp_path / "3", "auto", **rows, b_4="") == {}
+    assert lost(tmp_path / "4", ["a"], **rows) == {}
+    assert lost(tmp_path / "5", "none", **rows) == {}
+
+
+def test_another_spelling_that_stays_keeps_the_label(tmp_path: Path) -> None:
+    assert lost(tmp_path / "1", "auto", Auto_1="", auto_2="too_long") == {}
+    assert lost(tmp_path / "2", "auto", a_1="", AUTO_1="x", auto_2="x") == {"AUTO": {"x": 2}}

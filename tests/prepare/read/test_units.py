@@ -3,10 +3,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from unittest.mock import patch
 
+import pyarrow
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from prepare_files import recipe_for
+from pyarrow import parquet
 
 from ftool.artifacts import ignore_note
 from ftool.errors import DataError
@@ -153,13 +155,85 @@ def test_an_input_that_is_read_twice_has_a_suffix(tmp_path: Path) -> None:
     ]
 
 
-def test_a_trial_takes_the_first_rows_of_every_input(tmp_path: Path) -> None:
+def trial(folder: Path, *names: str, rows: int) -> tuple[list[Unit], list[str]]:
+    notes: list[str] = []
+    return list(divide(inputs(folder, *names), notes.append, trial=rows)), notes
+
+
+def write_sorted(folder: Path, rows: int) -> None:
+    """Write files that are sorted by label, each in a form of its own."""
+    labels = [f"label {number * 10 // rows}" for number in range(rows)]
+    texts = [f"a text of about that length, number {number}" for number in range(rows)]
+    pairs = list(zip(texts, labels, strict=True))
+    objects = [{"text": text, "label": label} for text, label in pairs]
+    (folder / "a.csv").write_text("text,label\n" + "".join(f'"{t}",{n}\n' for t, n in pairs))
+    (folder / "a.jsonl").write_text("".join(json.dumps(row) + "\n" for row in objects))
+    (folder / "crlf.jsonl").write_bytes(
+        "".join(json.dumps(row) + "\r\n" for row in objects).encode()
+    )
+    (folder / "a.json").write_text(json.dumps(objects, indent=1))
+    parquet.write_table(pyarrow.table({"text": texts, "label": labels}), folder / "a.parquet")
+
+
+FORMS = ("a.csv", "a.jsonl", "crlf.jsonl", "a.json", "a.parquet")
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_trial_takes_rows_from_all_over_a_file(tmp_path: Path, name: str) -> None:
+    write_sorted(tmp_path, 2_000)
+    (unit,), notes = trial(tmp_path, name, rows=100)
+    rows = list(unit.read())
+    assert len(rows) == 100 and unit.is_sample
+    assert notes == [f"{name}: 100 of its 2,000 rows are tried"]
+    assert {row.values["label"] for row in rows if row.values} == {f"label {n}" for n in range(10)}
+    every = {row.line: row for row in read_rows(inputs(tmp_path, name)[0], "utf-8")}
+    assert all(every[row.line] == row for row in rows)
+    assert [row.line for row in rows] == sorted({row.line for row in rows})
+    assert [list(unit.read()) for unit in trial(tmp_path, name, rows=100)[0]] == [rows]
+
+
+@pytest.mark.parametrize("name", FORMS)
+@pytest.mark.parametrize("rows", [20, 21, 1_000])
+def test_a_trial_takes_all_rows_where_there_are_no_more(
+    tmp_path: Path, name: str, rows: int
+) -> None:
+    write_sorted(tmp_path, 20)
+    (unit,), notes = trial(tmp_path, name, rows=rows)
+    assert list(unit.read()) == list(read_rows(inputs(tmp_path, name)[0], "utf-8"))
+    assert not unit.is_sample and notes == []
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "crlf.jsonl"])
+def test_of_a_large_file_of_lines_only_those_are_read(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "LARGE_BYTES", 1_000)
+    monkeypatch.setattr(units, "draw_rows", None)  # which reads them all
+    write_sorted(tmp_path, 2_000)
+    (unit,), notes = trial(tmp_path, name, rows=100)
+    rows = list(unit.read())
+    assert 80 < len(rows) <= 100 and unit.is_sample
+    assert notes == [f"{name}: {len(rows)} rows from all over it are tried"]
+    assert {row.values["label"] for row in rows if row.values} == {f"label {n}" for n in range(10)}
+    every = {row.line: row for row in read_rows(inputs(tmp_path, name)[0], "utf-8")}
+    assert all(every[row.line] == row for row in rows)
+
+
+def test_a_large_file_whose_lines_end_as_on_old_systems_is_read_through(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(units, "LARGE_BYTES", 100)
+    (tmp_path / "a.jsonl").write_bytes("".join(f"{line(n)}\r" for n in range(1, 50)).encode())
+    (unit,), _ = trial(tmp_path, "a.jsonl", rows=10)
+    assert len(list(unit.read())) == 10
+
+
+def test_a_trial_of_several_inputs(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("text\nq\n")
     (tmp_path / "b.jsonl").write_text("".join(f"{line(n)}\n" for n in range(1, 9)))
-    names = ("b.jsonl", "a.csv", "b.jsonl")
-    found = list(divide(inputs(tmp_path, *names), ignore_note, first=3))
-    assert [(unit.shown, unit.suffix, row.line) for unit in found for row in unit.read()] == [
-        *(("b.jsonl", "", number) for number in (1, 2, 3)),
-        ("a.csv", "", 2),
-        *(("b.jsonl", "#2", number) for number in (1, 2, 3)),
+    found, _ = trial(tmp_path, "b.jsonl", "a.csv", "b.jsonl", rows=3)
+    assert [(unit.shown, unit.suffix, unit.is_sample, len(unit.rows)) for unit in found] == [
+        ("b.jsonl", "", True, 3),
+        ("a.csv", "", False, 1),
+        ("b.jsonl", "#2", True, 3),
     ]

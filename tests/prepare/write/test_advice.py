@@ -17,6 +17,7 @@ def manifest(**changes: Any) -> dict[str, Any]:
         "rows": {"read": 100, "rejected": {}},
         "label_counts": {"train": {"a": 50, "b": 50}},
         "label_names": ["a", "b"],
+        "sampled": [],
         "statistics": {"characters": {"train": {"percentiles": {"99": 100, "100": 110}}}},
     } | changes
 
@@ -47,6 +48,13 @@ def test_found_labels_rare_labels_and_long_tails(tmp_path: Path) -> None:
         "data.filter.max_characters",
     ]
     assert found[0][0] == "1 labels have fewer than 8 train examples, `b` 3"
+
+
+def test_of_a_sample_nothing_is_advised_that_depends_on_rare_rows(tmp_path: Path) -> None:
+    counts = {"train": {"a": 50, "b": 3}}
+    rows = {"read": 100, "rejected": {"too_short": 20}}
+    made = manifest(label_counts=counts, rows=rows, sampled=["a.csv"])
+    assert settings(advise(recipe_for(tmp_path, "a.csv"), made)) == [LOOSER["too_short"]]
 
 
 @pytest.mark.parametrize("setting", sorted(set(LOOSER.values())))

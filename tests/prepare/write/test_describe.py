@@ -34,6 +34,8 @@ def manifest(**changed: Any) -> dict[str, Any]:
         "merged_spellings": {},
         "readings": [],
         "mended": {},
+        "lost_labels": {},
+        "sampled": [],
         "recipe": {
             "data": {
                 "sources": [UNASSIGNED],
@@ -76,7 +78,57 @@ def test_notes(tmp_path: Path) -> None:
         "labels in test that train lacks: `a`",
         "declared labels without an example: `c`",
         "1 of 4 examples have no label, so labels are no closed set",
+        *class_notes(label_names=told["label_names"], label_counts=told["label_counts"]),
         "1 examples of validation are in test too; assigned rows stay",
+    ]
+
+
+def class_notes(**changed: Any) -> list[str]:
+    told = manifest(**changed)
+    parts = (told[key] for key in ("label_names", "label_counts", "lost_labels"))
+    return describe._class_notes(*parts, is_sample=bool(told["sampled"]))
+
+
+@pytest.mark.parametrize(
+    ("names", "counts", "only"),
+    [
+        (["a"], {"train": {"a": 9}}, "the data have one label"),
+        (["a"], {"test": {"a": 9}}, "the data have one label"),
+        (["a", "b"], {"train": {"a": 9}}, "the data have one label"),
+        (["a", "b"], {"train": {"a": 9}, "test": {"a": 1, "b": 1}}, "train has one label"),
+        (["a", "b"], {"train": {"a": 9, "b": 9}}, ""),
+        (["a", "b"], {"train": {"a": 9, "b": 9}, "validation": {}}, ""),
+        ([], {"train": {"a": 9}}, ""),  # open answers, of which some have a label
+    ],
+)
+def test_one_label_is_no_task(names: list[str], counts: dict[str, Any], only: str) -> None:
+    found = [
+        note for note in class_notes(label_names=names, label_counts=counts) if "alone" in note
+    ]
+    assert len(found) == bool(only) and "".join(found).startswith(only)
+
+
+def test_labels_that_a_split_lacks_are_named() -> None:
+    counts = {"train": {"a": 9, "b": 9}, "validation": {"a": 1, "b": 1}, "test": {"a": 1}}
+    assert class_notes(label_names=["a", "b"], label_counts=counts) == [
+        "labels in train that test lacks: `b`"
+    ]
+    assert class_notes(label_names=[], label_counts=counts) == []
+
+
+def test_lost_labels_are_named_with_the_reasons() -> None:
+    lost = {"auto": {"boilerplate": 2, "too_short": 1}}
+    assert class_notes(lost_labels=lost) == [
+        "labels of which every row was rejected: `auto` (2 boilerplate, 1 too_short)"
+    ]
+
+
+def test_of_a_sample_only_what_was_tried_is_told() -> None:
+    counts, lost = {"train": {"a": 9}}, {"b": {"too_long": 1}}
+    told = class_notes(label_names=["a"], label_counts=counts, lost_labels=lost, sampled=["a.csv"])
+    assert [note.partition(":")[0] for note in told] == [
+        "labels of which every row that was tried was rejected",
+        "the rows that were tried have one label alone, `a`",
     ]
 
 
