@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 WAITING = 3
 """Units of each process at a time: enough to keep it busy, few enough for the memory."""
 
+MASKED = frozenset(("personal_data",))
+
 
 @dataclass(frozen=True, slots=True)
 class Refining:
@@ -40,7 +42,7 @@ class Refining:
     def refine(self, row: Row, reader: Reader, *, held_out: bool) -> "Refined | Finding":
         """Return the example that a row becomes, or why it goes."""
         try:
-            example = clean(reader.example(row), self.data.clean)
+            example, changed = clean(reader.example(row), self.data.clean)
         except Unusable as why:
             return Finding(why.reason, why.detail)
         example, found = redact(example, self.data.clean)
@@ -54,14 +56,15 @@ class Refining:
             tokens = self.count_tokens(example)
             if tokens > most and not held_out:
                 return Finding("too_many_tokens", f"{tokens:,} tokens", tokens, most)
-        return Refined(example, found, tokens)
+        return Refined(example, changed | MASKED if found else changed, found, tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """An example, what was redacted in it, and its tokens where somebody asks."""
+    """An example, what changed it and was redacted in it, and its tokens where somebody asks."""
 
     example: "Example"
+    cleaned: frozenset[str]
     personal_data: Mapping[str, int]
     tokens: int
 
@@ -84,7 +87,7 @@ def gather_unit(unit: Unit, folder: Path, refining: Refining) -> Path:
         if isinstance(found, Finding):
             writer.reject(place, row, unit.shown, found)
             continue
-        writer.keep(place, row, found.example, found.tokens)
+        writer.keep(place, row, found.example, found.tokens, found.cleaned)
         if found.personal_data:
             writer.personal_data.update(found.personal_data)
             writer.redacted_rows += 1

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftool.errors import DataError
 from ftool.example import Example, Message
+from ftool.prepare.refine.code import code_spans
+from ftool.prepare.refine.credentials import is_sample
 from ftool.prepare.refine.patterns import (
     BEFORE_NUMBER,
     BEHIND_NUMBER,
@@ -45,6 +47,9 @@ _KEYS: dict[str, Callable[[str], str]] = {
 
 _PLACEHOLDER = re.compile(rf"\[({'|'.join(_KEYS)})_([0-9]{{1,6}})\]")
 
+_BEFORE_LITERAL = re.compile(r"[=(]\s?[fr]?[\"'][^\"'\s]*$")
+"""A text is given to a name or a function: code that nothing marks as such."""
+
 
 class Find(NamedTuple):
     """Personal data or a secret in a text."""
@@ -76,7 +81,23 @@ def find_personal_data(text: str, *, names: bool = False) -> list[Find]:
         if taken.find(1, found.start, found.end) < 0:
             taken[found.start : found.end] = b"\1" * (found.end - found.start)
             finds.append(found)
-    return sorted(finds, key=lambda found: found.start)
+    return sorted(_without_samples(text, finds), key=lambda found: found.start)
+
+
+def _without_samples(text: str, finds: list[Find]) -> list[Find]:
+    """Leave out what stands in code as an example; elsewhere it is masked as any other."""
+    code = code_spans(text)
+
+    def is_in_code(find: Find) -> bool:
+        if any(start <= find.start and find.end <= end for start, end in code):
+            return True
+        return _BEFORE_LITERAL.search(text, max(0, find.start - 80), find.start) is not None
+
+    return [
+        find
+        for find in finds
+        if not (is_sample(text[find.start : find.end]) and is_in_code(find))
+    ]
 
 
 def _candidates(text: str) -> list[Find]:

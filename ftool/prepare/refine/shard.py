@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from ftool.errors import RunError
 from ftool.example import Example, Message
 from ftool.keys import compared_text, keys_of
 from ftool.prepare.read.rows import Finding, Row
+from ftool.prepare.refine.clean import RULES
 from ftool.prepare.refine.minhash import bands, shape
 from ftool.prepare.refine.words import flat_words
 
@@ -29,6 +30,8 @@ ABOUT, EXAMPLES, REJECTED = "about.json", "examples.arrow", "rejected.jsonl"
 NUMBERS, WORDS = "numbers.npz", "words.npy"
 FILES = (EXAMPLES, NUMBERS, WORDS, REJECTED)
 PARTIAL = ".partial"
+CLEANING = (*RULES, "personal_data")
+"""What may have changed an example: a bit each in the column `cleaned`."""
 MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
 
 
@@ -73,18 +76,27 @@ class ShardWriter:
     raws: list[str] = field(default_factory=list)
     places: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
+    cleaned: list[int] = field(default_factory=list)
     personal_data: Counter[str] = field(default_factory=Counter)
     redacted_rows: int = 0
     is_table: bool = False
     refused: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
 
-    def keep(self, place: int, row: Row, example: Example, tokens: int) -> None:
-        """Take an example that nothing speaks against so far."""
+    def keep(
+        self,
+        place: int,
+        row: Row,
+        example: Example,
+        tokens: int,
+        cleaned: Collection[str] = (),
+    ) -> None:
+        """Take an example that nothing speaks against so far, and the rules that changed it."""
         self.examples.append(example)
         self.is_table = not isinstance(row.raw, str)
         self.raws.append(_json(row.raw) if self.is_table else row.raw)
         self.places.append(place)
         self.tokens.append(tokens)
+        self.cleaned.append(sum(1 << CLEANING.index(rule) for rule in cleaned))
 
     def reject(self, place: int, row: Row, source: str, finding: Finding) -> None:
         """Take note of a row that goes, and why."""
@@ -141,6 +153,7 @@ class ShardWriter:
             "characters": np.array([_characters(example) for example in examples], np.uint32),
             "turns": np.array([_turns(example) for example in examples], np.uint16),
             "tokens": np.array(self.tokens, np.int32),
+            "cleaned": np.array(self.cleaned, np.uint8),
             "words": words,
             "lengths": lengths,
         }

@@ -11,7 +11,7 @@ from ftool.example import SPLITS, Example
 from ftool.prepare.read.formats import Reader
 from ftool.prepare.read.rows import Row, Unusable
 from ftool.prepare.read.sources import Input, find_inputs, input_encoding, read_rows
-from ftool.prepare.refine.clean import CLEANERS, clean
+from ftool.prepare.refine.clean import RULES, clean
 from ftool.prepare.refine.filters import checks
 from ftool.prepare.refine.redact import redact
 from ftool.prepare.refine.tokens import token_counter
@@ -96,11 +96,13 @@ def _of_row(recipe: "Recipe", found: Input, row: Row) -> tuple[list[Step], Examp
         raw = reader.example(row)
     except Unusable as why:
         return [Step("read", _told(why.reason, why.detail), False)], None
-    example, personal = redact(clean(raw, data.clean), data.clean)
+    cleaned, changed = clean(raw, data.clean)
+    example, personal = redact(cleaned, data.clean)
+    rules = [rule for rule in RULES if rule in changed]
     held_out = found.source.split in {"validation", "test"}
     steps = [
         Step("read", f"{_parts(raw)} of the columns {', '.join(reader.columns)}", True),
-        Step("clean", _cleaning(raw, recipe)),
+        Step("clean", f"changed by {', '.join(rules)}" if rules else "nothing to change"),
         *_personal(personal, data.clean.personal_data, held_out=held_out),
         *(Step(*check) for check in checks(example, data, held_out=held_out)),
         *_tokens(recipe, example, held_out=held_out),
@@ -114,19 +116,6 @@ def _parts(example: Example) -> str:
         return f"a text of {len(example.text):,} characters"
     label = f" with the label `{example.label}`" if example.label else ""
     return f"{' > '.join(message.role for message in example.messages)}{label}"
-
-
-def _cleaning(raw: Example, recipe: "Recipe") -> str:
-    """Name the cleaners that change something, each tried alone."""
-    settings = recipe.data.clean
-    off = {"unicode": False, "html": "keep", "quoted_replies": "keep"}
-    changed = [
-        name
-        for name in CLEANERS
-        if clean(raw, settings.model_copy(update={k: v for k, v in off.items() if k != name}))
-        != clean(raw, settings.model_copy(update=off))
-    ]
-    return f"changed by {', '.join(changed)}" if changed else "nothing to change but white space"
 
 
 def _personal(found: Mapping[str, int], mode: str, *, held_out: bool) -> Iterator[Step]:

@@ -12,6 +12,7 @@ from ftool.keys import compared_text
 from ftool.prepare.decide.near import Pairs
 from ftool.prepare.decide.table import Table, mixed
 from ftool.prepare.refine.language import detect_language
+from ftool.prepare.refine.shard import CLEANING
 from ftool.prepare.refine.tokens import TokenCounter, tokenizer_of
 
 if TYPE_CHECKING:
@@ -71,6 +72,7 @@ def measure(
         "tokens": _tokens(table, sample, recipe, counter),
         "languages": _languages(sample) if data.filter.languages else None,
         "turns": _turns(table) if data.kind == "chat" else {},
+        "cleaned": count_cleaned(table),
         "personal_data": _personal_data(table, data),
         "duplicates": _duplicates(table, pairs, rejected),
         "contamination": {
@@ -129,6 +131,12 @@ def _turns(table: Table) -> dict[str, int]:
         return {}
     turns, counts = np.unique(table.numbers("turns")[table.stays], return_counts=True)
     return {str(turn): int(count) for turn, count in zip(turns, counts, strict=True)}
+
+
+def count_cleaned(table: Table) -> dict[str, int]:
+    """Return how many of the examples that stay each rule of cleaning has changed."""
+    bits = table.numbers("cleaned")[table.stays].astype(np.int64)
+    return {rule: int((bits >> bit & 1).sum()) for bit, rule in enumerate(CLEANING)}
 
 
 def _personal_data(table: Table, data: "Data") -> dict[str, Any]:

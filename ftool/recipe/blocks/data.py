@@ -50,9 +50,10 @@ class Clean(Block):
     """How text is rewritten."""
 
     unicode: bool = True
-    """Repair mis-decoded characters (ftfy) and compose accents (NFC)."""
+    """Repair mis-decoded characters (ftfy) and compose accents; code stays."""
     html: Literal["auto", "strip", "keep"] = "auto"
-    """Turn HTML into text, faster with `ftool[web]`; `auto` only where tags are found."""
+    """Turn HTML into text, faster with `ftool[web]`: `auto` in mails and pages of users and in pages
+    of a corpus, `strip` in every text, answers too. Code stays."""
     quoted_replies: Literal["strip", "keep"] = "strip"
     """Remove quoted earlier mails and signatures from user messages."""
     personal_data: Literal["mask", "drop", "keep"] = "mask"
@@ -65,7 +66,7 @@ class Filter(Block):
     """Which examples are kept; rows of an assigned validation or test source always are."""
 
     min_characters: Annotated[int, Field(ge=0), NUMBER] = 2
-    """Shortest prompt or text, in characters."""
+    """Shortest prompt or text, in characters; a wide one (Chinese, an emoji) counts as two."""
     max_characters: Positive | None = None
     """Longest example, in characters."""
     max_tokens: Positive | None = None
