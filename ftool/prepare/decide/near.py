@@ -24,11 +24,14 @@ if TYPE_CHECKING:
     from ftool.prepare.refine.words import Counts, Hashes
 
     Words = NDArray[np.uint32]
-    TakeWords = Callable[[Counts], tuple[Words, Counts]]
-    """Returns the words of some rows (ascending), one after the other, and their numbers."""
+
+TakeWords = Callable[["Counts"], "tuple[Words, Counts]"]
+"""Returns the words of some rows (ascending), one after the other, and their numbers."""
 
 _WORDS_AT_ONCE = 1 << 21
 """Words that are compared at once: a bound on memory, and far fewer pairs than `jaccard` takes."""
+
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,8 @@ def similar_pairs(
     """Return the pairs of rows that are at least that similar.
 
     Within a bucket every row is compared with the first and with its neighbour, not all with all;
-    over all bands that finds nearly every row that is like another.
+    over all bands that finds nearly every row that is like another. Rows with one key in every
+    band are compared besides, wherever they stand in their buckets.
 
     Args:
         band_keys: for each band one key per row; 0 joins nothing.
@@ -67,8 +71,11 @@ def similar_pairs(
     """
     found: NDArray[np.uint64] = np.zeros(0, np.uint64)
     rows = len(precedence)
+    every = np.zeros(rows, np.uint64)
     for keys in band_keys:
         found = distinct(np.concatenate([found, _candidates(keys, precedence, rows)]))
+        every = every * _MIX ^ keys  # stays 0 where all are
+    found = distinct(np.concatenate([found, _candidates(every, precedence, rows)]))
     first, second = (part.astype(np.int64) for part in np.divmod(found, np.uint64(max(rows, 1))))
     parts = [
         (first[part], second[part])

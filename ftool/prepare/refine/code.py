@@ -26,7 +26,7 @@ def code_spans(text: str) -> list[tuple[int, int]]:
     while fence := _FENCE.search(text, position):
         spans += _inline(text, position, fence.start())
         sign, least = fence["fence"][0], len(fence["fence"])
-        closing = re.compile(rf"^[ \t]{{0,12}}{sign}{{{least},}}[ \t]*\r?$", re.MULTILINE)
+        closing = re.compile(rf"^[ \t]{{0,12}}{sign}{{{least},}}(?=[ \t]*\r?$)", re.MULTILINE)
         end = closing.search(text, fence.end())
         position = end.end() if end else len(text)
         spans.append((fence.start(), position))

@@ -70,8 +70,8 @@ _NO_VALUE = re.compile(
 _SAMPLE_WORDS = frozenset(
     re.findall(
         r"\w+",
-        "example sample dummy placeholder fake test demo changeme change your my insert replace here"
-        " redacted todo foo bar baz user username pass passwd password pwd secret admin root key"
+        "example sample dummy placeholder fake test demo changeme change your my insert replace"
+        " here redacted todo foo bar baz user username pass passwd password pwd secret admin root key"
         " token api apikey value abc123 xxx localhost postgres guest",
     )
 )
@@ -92,7 +92,9 @@ _RESERVED_DOMAIN = re.compile(
     re.IGNORECASE,
 )
 """Source: RFC 2606 and RFC 6761."""
-_SAMPLE_NUMBER = re.compile(r"(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d+$|2001:0?db8:|.*\b555.?01\d\d$")
+_SAMPLE_NUMBER = re.compile(
+    r"(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d+$|2001:0?db8:|.*\b555.?01\d\d$"
+)
 """Documentation addresses (RFC 5737, RFC 3849) and telephone numbers kept for fiction."""
 
 
@@ -107,9 +109,11 @@ def is_sample(value: str) -> bool:
         return True
     if _RESERVED_DOMAIN.search(lower) or _SAMPLE_NUMBER.match(lower):
         return True
-    body = re.sub(r"^(?:sk|pk|rk|ghp|gho|hf|npm|xoxb|akia|glpat)[-_]?(?:live_|test_|proj-)?", "", lower)
+    body = re.sub(
+        r"^(?:sk|pk|rk|ghp|gho|hf|npm|xoxb|akia|glpat)[-_]?(?:live_|test_|proj-)?", "", lower
+    )
     words = [word for word in re.split(r"[\W_]+", body) if word]
-    return all(
+    return bool(words) and all(
         word in _SAMPLE_WORDS
         or word.rstrip("0123456789") in _SAMPLE_WORDS
         or len(set(word)) < 3

@@ -31,9 +31,7 @@ _PAGE = re.compile(
     r"\s*+(?:<!--(?:(?!-->).)*+-->\s*+)*+(?:<!doctype html|<html[\s>]|<body[\s>])",
     re.IGNORECASE | re.DOTALL,
 )
-_OF_CODE = re.compile(
-    r"\{\{|\{%|<[%?]|className=|\s(?:v-\w+|ng-\w+|on\w+|[@:]\w+)=", re.IGNORECASE
-)
+_OF_CODE = re.compile(r"\{\{|\{%|<[%?]|className=|\s(?:v-\w+|ng-\w+|on\w+|[@:]\w+)=", re.IGNORECASE)
 """Templates, components and handlers."""
 _BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
 FEWEST_BREAKS = 2

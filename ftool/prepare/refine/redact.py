@@ -94,9 +94,7 @@ def _without_samples(text: str, finds: list[Find]) -> list[Find]:
         return _BEFORE_LITERAL.search(text, max(0, find.start - 80), find.start) is not None
 
     return [
-        find
-        for find in finds
-        if not (is_sample(text[find.start : find.end]) and is_in_code(find))
+        find for find in finds if not (is_sample(text[find.start : find.end]) and is_in_code(find))
     ]
 
 

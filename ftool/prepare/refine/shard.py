@@ -17,11 +17,11 @@ from pyarrow import ipc
 from ftool.artifacts import read_json, write_json
 from ftool.errors import RunError
 from ftool.example import Example, Message
-from ftool.keys import compared_text, keys_of
+from ftool.keys import answer_key, compared_text, free_answer, keys_of
 from ftool.prepare.read.rows import Finding, Row
 from ftool.prepare.refine.clean import RULES
 from ftool.prepare.refine.minhash import bands, shape
-from ftool.prepare.refine.words import flat_words
+from ftool.prepare.refine.words import flat_words, word_hashes
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -154,6 +154,10 @@ class ShardWriter:
             "turns": np.array([_turns(example) for example in examples], np.uint16),
             "tokens": np.array(self.tokens, np.int32),
             "cleaned": np.array(self.cleaned, np.uint8),
+            "answers": np.array(
+                [len(word_hashes(free_answer(example))) for example in examples], np.int32
+            ),
+            "answer": np.array([answer_key(example) for example in examples], np.uint64),
             "words": words,
             "lengths": lengths,
         }

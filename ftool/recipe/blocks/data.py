@@ -52,8 +52,8 @@ class Clean(Block):
     unicode: bool = True
     """Repair mis-decoded characters (ftfy) and compose accents; code stays."""
     html: Literal["auto", "strip", "keep"] = "auto"
-    """Turn HTML into text, faster with `ftool[web]`: `auto` in mails and pages of users and in pages
-    of a corpus, `strip` in every text, answers too. Code stays."""
+    """Turn HTML into text, faster with `ftool[web]`: `auto` where what a user writes, or a text of
+    a corpus, is an HTML mail or page; `strip` in answers too. Code stays."""
     quoted_replies: Literal["strip", "keep"] = "strip"
     """Remove quoted earlier mails and signatures from user messages."""
     personal_data: Literal["mask", "drop", "keep"] = "mask"
