@@ -67,27 +67,33 @@ def free_answer(example: Example) -> str:
     return "" if answers_with_label(example) else example.completion or ""
 
 
-def compared_text(example: Example) -> str:
+def compared_texts(example: Example) -> tuple[str, str]:
     """Return the words by which an example is like another: what is asked, and answered freely.
 
-    The free answer stands at the end. The system message is the same in many examples and would
-    make all of them alike; a label says nothing that the prompt does not.
+    The system message is the same in many examples and would make all of them alike; a label says
+    nothing that the prompt does not.
     """
     if example.text is not None:
-        return example.text
-    messages = example.prompt if answers_with_label(example) else example.messages
-    return "\n".join(message.content for message in messages if message.role != "system")
+        return example.text, ""
+    asked = "\n".join(message.content for message in example.prompt if message.role != "system")
+    return asked, free_answer(example)
+
+
+def compared_text(example: Example) -> str:
+    """Return both `compared_texts` in one."""
+    return "\n".join(filter(None, compared_texts(example)))
 
 
 def answer_key(example: Example) -> int:
-    """Return 64 bits that are equal where the free answers say the same.
+    """Return 64 bits that are equal where the free answers say the same; 0 where there is none.
 
     Marks at the end are none of it; where an answer is in signs alone, they are all of it.
     """
-    answer = fold(free_answer(example))
+    if example.text is not None or answers_with_label(example):
+        return 0
+    answer = fold(example.completion or "")
     said = answer.rstrip(".!?\u2026 ") or answer
-    last = example.messages[-1:] if example.text is None else ()
-    calls = [
-        json.dumps([dict(c) for c in m.tool_calls], sort_keys=True) for m in last if m.tool_calls
-    ]
-    return int.from_bytes(_digest([said, *calls])[:8], "little")
+    calls = example.messages[-1].tool_calls
+    if calls:
+        said += json.dumps([dict(call) for call in calls], sort_keys=True)
+    return xxhash.xxh3_64_intdigest(said.encode("utf-8", "surrogatepass"))

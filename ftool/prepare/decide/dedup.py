@@ -94,9 +94,14 @@ def find_near(table: Table, threshold: float, *, workers: int, on_progress: OnPr
         labels=table.label,
         take_words=table.take_words,
     )
-    least = min(threshold, RELATED)
     pairs = similar_pairs(
-        told(), precedence(table), rows.lengths, table.take_words, least, workers=workers
+        told(),
+        precedence(table),
+        rows.lengths,
+        table.take_words,
+        threshold,
+        related=RELATED,
+        workers=workers,
     )
     return judge(pairs, rows, threshold, workers=workers)
 

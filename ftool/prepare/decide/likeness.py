@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from ftool.prepare.decide.near import NO_PAIRS, Pairs, TakeWords
+from ftool.prepare.decide.near import FEW_ROWS, NO_PAIRS, Pairs, TakeWords
 from ftool.prepare.decide.sieve import Sieve
 from ftool.prepare.decide.threads import mapped
 from ftool.prepare.refine.words import (
@@ -32,13 +32,14 @@ RELATED = 0.5
 """Least similarity of rows that may be of one passage."""
 COMMON_ROWS = 3
 """A shingle in more rows than this is common to many."""
-PASSAGE_ROWS, PASSAGE_SHARE = 64, 4
-"""A part in more rows than that, or in more than a quarter of all, is an instruction: no passage
-whose rows must stay together."""
+PASSAGE_SHARE = 4
+"""A part in more than `FEW_ROWS` rows, or in more than a quarter of all, is an instruction: no
+passage whose rows must stay together."""
 PASSAGE_SHINGLES = 20
 """Shingles of a passage, at least."""
 MOST_SHARED = 3 << 21
 """Different shared shingles in memory at once; for more, all rows are read again."""
+_HASH_BITS = 40
 WORDS_AT_ONCE = 1 << 20
 ROWS_AT_ONCE = 1 << 13
 
@@ -76,7 +77,7 @@ class Rows:
     @property
     def most_of_a_passage(self) -> int:
         """In how many rows a passage may stand."""
-        return max(COMMON_ROWS, min(PASSAGE_ROWS, len(self.different) // PASSAGE_SHARE))
+        return max(COMMON_ROWS, min(FEW_ROWS, len(self.different) // PASSAGE_SHARE))
 
 
 def judge(pairs: Pairs, rows: Rows, threshold: float, *, workers: int = 1) -> Likeness:
@@ -180,20 +181,21 @@ def _sides(pairs: Pairs, rows: Rows) -> tuple[_Side, _Side]:
         texts.append((words[take_parts(lengths, side)], lengths[side], of_pairs, counts[side]))
     keys = [_of_pairs(of_pairs, numbers) for _, _, of_pairs, numbers in texts]
     first, second = texts
-    return (
-        _Side(*first, np.isin(keys[0], keys[1])),
-        _Side(*second, np.isin(keys[1], keys[0])),
-    )
+    return _Side(*first, _are_in(*keys)), _Side(*second, _are_in(*reversed(keys)))
 
 
 def _of_pairs(shingles: "Hashes", counts: "Counts") -> "Hashes":
-    """Return hashes that are equal for equal shingles of one pair alone."""
+    """Return the pair of each shingle and the upper bits of it: the search stays in one place."""
     owners = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
-    with np.errstate(over="ignore"):
-        keys: Hashes = (shingles ^ owners * np.uint64(0x9E3779B97F4A7C15)) * np.uint64(
-            0xBF58476D1CE4E5B9
-        )
+    keys: Hashes = owners << np.uint64(_HASH_BITS) | shingles >> np.uint64(64 - _HASH_BITS)
     return keys
+
+
+def _are_in(keys: "Hashes", others: "Hashes") -> "Flags":
+    ordered = np.sort(others)
+    places = np.minimum(np.searchsorted(ordered, keys), max(len(ordered) - 1, 0))
+    found: Flags = ordered[places] == keys if len(ordered) else np.zeros(len(keys), bool)
+    return found
 
 
 def _shared_shingles(pairs: Pairs, rows: Rows) -> "Hashes":
@@ -232,7 +234,9 @@ def _judged(
     times = []
     for side in sides:
         found = np.zeros(len(side.shingles), np.int64)
-        found[side.shared] = counts[np.searchsorted(shared, side.shingles[side.shared])]
+        places = np.searchsorted(shared, side.shingles[side.shared])
+        # Past the end is a shingle of which 40 bits alone are shared.
+        found[side.shared] = np.append(counts, 0)[places]
         times.append(found)
     rests = [
         side.remainder(of_side > COMMON_ROWS) for side, of_side in zip(sides, times, strict=True)

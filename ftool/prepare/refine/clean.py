@@ -23,10 +23,11 @@ _STRANGE = re.compile("[" + "".join(f"\\u{code:04x}" for code in _CONTROLS) + "]
 _NO_BREAK_SPACES = {0xA0: " ", 0x2007: " ", 0x202F: " "}
 
 _MAY_BE_DAMAGED = re.compile(
-    r"[^\x00-\x1a\x1c-\x7fäöüßÄÖÜàâçéèêëîïôùûñáíóúÉ€\u2013\u2014\u2019\u201c\u201d\u2026]"
-    r"|[^\x00-\x7f]{2}"
+    r"[^\x00-\x1a\x1c-\x7fäöüßÄÖÜàâçéèêëîïôùûñáíóúÉ€\u2013\u2014\u2019\u201c\u201d\u2026"
+    r"\U000f0000-\U000ffffd]|[^\x00-\x7f]{2}"
 )
-"""What ftfy may change; damage takes two such characters in a row, or one that is rare."""
+"""What ftfy may change; damage takes two such characters in a row, or one that is rare. Private
+characters stand for code meanwhile."""
 
 _FTFY: dict[str, Any] = {
     "unescape_html": False,
@@ -238,7 +239,7 @@ RULES = ("html", "unicode", "quoted_replies", "white_space")
 """In this order: tags are read first, and what is left is tidied last."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Cleaning:
     """Rewrites texts as the recipe says, and takes note of the rules that changed something."""
 
@@ -250,6 +251,8 @@ class _Cleaning:
         if text.isascii() and text.isprintable() and "<" not in text:
             # A line without markup: no other rule finds anything in it.
             return self._noted("white_space", text, _TRIMMED[writer])
+        if writer == "assistant" and self._is_sound(text):
+            return self._noted("white_space", text, str.rstrip)
         text = self._noted("white_space", text, unix_lines)
         return rewrite_prose(text, partial(self._prose, writer=writer))
 
@@ -271,6 +274,10 @@ class _Cleaning:
             if self.settings.quoted_replies == "strip":
                 text = self._noted("quoted_replies", text, strip_quoted_replies)
         return self._noted("white_space", text, trimmed)
+
+    def _is_sound(self, text: str) -> bool:
+        """Tell whether an answer is surely as it should be but for white space at its end."""
+        return self.settings.html != "strip" and text.isascii() and not _STRANGE.search(text)
 
     def _is_html(self, text: str, writer: Writer) -> bool:
         if self.settings.html == "auto":
@@ -303,7 +310,12 @@ def clean(example: Example, settings: "Clean") -> tuple[Example, frozenset[str]]
     label = cleaning.label(example.label) or None if example.label is not None else None
     text = cleaning.text(example.text, "corpus") if example.text is not None else None
     messages = tuple(_clean_message(message, cleaning) for message in example.messages)
-    if label is not None and example.completion == example.label:
+    if (
+        label is not None
+        and messages
+        and messages[-1].content != label
+        and (example.completion == example.label)
+    ):
         messages = (*messages[:-1], replace(messages[-1], content=label))
     if (text, messages, label) == (example.text, example.messages, example.label):
         return example, _NOTHING  # a copy would cost more than the rules

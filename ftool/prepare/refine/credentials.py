@@ -71,8 +71,8 @@ _SAMPLE_WORDS = frozenset(
     re.findall(
         r"\w+",
         "example sample dummy placeholder fake test demo changeme change your my insert replace"
-        " here redacted todo foo bar baz user username pass passwd password pwd secret admin root key"
-        " token api apikey value abc123 xxx localhost postgres guest",
+        " here redacted todo foo bar baz user username pass passwd password pwd secret admin root"
+        " key token api apikey value abc123 xxx localhost postgres guest",
     )
 )
 _SEQUENCES = tuple(

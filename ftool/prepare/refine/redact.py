@@ -47,8 +47,12 @@ _KEYS: dict[str, Callable[[str], str]] = {
 
 _PLACEHOLDER = re.compile(rf"\[({'|'.join(_KEYS)})_([0-9]{{1,6}})\]")
 
+_MAY_BE_CODE = re.compile(r"`|~~~|[=(]\s?[fr]?[\"']")
 _BEFORE_LITERAL = re.compile(r"[=(]\s?[fr]?[\"'][^\"'\s]*$")
 """A text is given to a name or a function: code that nothing marks as such."""
+
+
+_SEARCHES = tuple((pattern.regex.search, pattern) for pattern in NUMBERS)
 
 
 class Find(NamedTuple):
@@ -86,6 +90,8 @@ def find_personal_data(text: str, *, names: bool = False) -> list[Find]:
 
 def _without_samples(text: str, finds: list[Find]) -> list[Find]:
     """Leave out what stands in code as an example; elsewhere it is masked as any other."""
+    if not finds or not _MAY_BE_CODE.search(text):
+        return finds
     code = code_spans(text)
 
     def is_in_code(find: Find) -> bool:
@@ -94,7 +100,7 @@ def _without_samples(text: str, finds: list[Find]) -> list[Find]:
         return _BEFORE_LITERAL.search(text, max(0, find.start - 80), find.start) is not None
 
     return [
-        find for find in finds if not (is_sample(text[find.start : find.end]) and is_in_code(find))
+        find for find in finds if not (is_in_code(find) and is_sample(text[find.start : find.end]))
     ]
 
 
@@ -104,24 +110,30 @@ def _candidates(text: str) -> list[Find]:
     for gate, patterns in GATES:
         if gate(text):
             for pattern in patterns:
-                candidates += _matches(pattern, text, 0, len(text))
+                if match := pattern.regex.search(text):
+                    candidates += _matches(pattern, match, len(text))
     for number in NUMBER.finditer(text):
         start = max(0, number.start() - BEFORE_NUMBER)
         end = min(len(text), number.end() + BEHIND_NUMBER)
-        for pattern in NUMBERS:
-            candidates += _matches(pattern, text, start, end)
+        for search, pattern in _SEARCHES:
+            if match := search(text, start, end):
+                candidates += _matches(pattern, match, end)
     return candidates
 
 
-def _matches(pattern: Pattern, text: str, position: int, end: int) -> list[Find]:
-    """Return what a pattern finds; behind a refused match the search goes on one character on."""
+def _matches(pattern: Pattern, match: re.Match[str] | None, end: int) -> list[Find]:
+    """Return what a pattern finds from its first match on.
+
+    Behind a refused match the search goes on one character on.
+    """
     finds = []
-    while match := pattern.regex.search(text, position, end):
+    while match:
         span = pattern.accept(match)
         position = match.start() + 1
         if span is not None:
             position = max(position, span[1])
             finds.append(Find(pattern.kind, *span))
+        match = pattern.regex.search(match.string, position, end)
     return finds
 
 

@@ -17,11 +17,11 @@ from pyarrow import ipc
 from ftool.artifacts import read_json, write_json
 from ftool.errors import RunError
 from ftool.example import Example, Message
-from ftool.keys import answer_key, compared_text, free_answer, keys_of
+from ftool.keys import answer_key, compared_texts, keys_of
 from ftool.prepare.read.rows import Finding, Row
 from ftool.prepare.refine.clean import RULES
 from ftool.prepare.refine.minhash import bands, shape
-from ftool.prepare.refine.words import flat_words, word_hashes
+from ftool.prepare.refine.words import flat_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -140,7 +140,9 @@ class ShardWriter:
         examples = self.examples
         codes = {label: code for code, label in enumerate(labels)}
         keys = [keys_of(example) for example in examples]
-        words, lengths = flat_words(compared_text(example) for example in examples)
+        texts = (text for example in examples for text in compared_texts(example))
+        words, of_texts = flat_words(texts)
+        lengths, answers = of_texts.reshape(-1, 2).sum(axis=1), of_texts[1::2]
         numbers: dict[str, NDArray[Any]] = {
             "content": _keys([found.content for found in keys]),
             "prompt": _keys([found.prompt for found in keys])[:, 0],
@@ -154,9 +156,7 @@ class ShardWriter:
             "turns": np.array([_turns(example) for example in examples], np.uint16),
             "tokens": np.array(self.tokens, np.int32),
             "cleaned": np.array(self.cleaned, np.uint8),
-            "answers": np.array(
-                [len(word_hashes(free_answer(example))) for example in examples], np.int32
-            ),
+            "answers": answers.astype(np.int32),
             "answer": np.array([answer_key(example) for example in examples], np.uint64),
             "words": words,
             "lengths": lengths,
