@@ -31,9 +31,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Why a row goes: the rule, what was measured and the threshold, where it has numbers."""
+    """Why a row goes: the rule, what was measured and the threshold, where it has numbers.
+
+    `label` is that of the example which the row would have become.
+    """
 
     reason: str
     detail: str = ""
     value: float | None = None
     threshold: float | None = None
+    label: str | None = None

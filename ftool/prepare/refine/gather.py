@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing import active_children, get_context, parent_process, resource_tracker
 from pathlib import Path
@@ -47,15 +47,17 @@ class Refining:
             return Finding(why.reason, why.detail)
         example, found = redact(example, self.data.clean)
         if found and self.data.clean.personal_data == "drop" and not held_out:
-            return Finding("personal_data", _listed(found), value=float(sum(found.values())))
+            total = float(sum(found.values()))
+            return Finding("personal_data", _listed(found), total, label=example.label)
         fault = find_fault(example, self.data, held_out=held_out)
         if fault is not None:
-            return fault
+            return replace(fault, label=example.label)
         tokens, most = 0, self.data.filter.max_tokens
         if self.count_tokens and most is not None:
             tokens = self.count_tokens(example)
             if tokens > most and not held_out:
-                return Finding("too_many_tokens", f"{tokens:,} tokens", tokens, most)
+                detail = f"{tokens:,} tokens"
+                return Finding("too_many_tokens", detail, tokens, most, example.label)
         return Refined(example, changed | MASKED if found else changed, found, tokens)
 
 

@@ -81,6 +81,7 @@ class ShardWriter:
     redacted_rows: int = 0
     is_table: bool = False
     refused: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
+    refused_labels: dict[str, Counter[str]] = field(default_factory=dict)
 
     def keep(
         self,
@@ -100,6 +101,8 @@ class ShardWriter:
 
     def reject(self, place: int, row: Row, source: str, finding: Finding) -> None:
         """Take note of a row that goes, and why."""
+        if finding.label is not None:
+            self.refused_labels.setdefault(finding.label, Counter())[finding.reason] += 1
         self.refused.append((place, rejected_record(source, row.line, finding, row.raw)))
 
     def write(self, folder: Path, rows: int, about: Mapping[str, Any]) -> None:
@@ -119,6 +122,7 @@ class ShardWriter:
             "kept": len(self.examples),
             "refused": Counter(record["reason"] for _, record in self.refused),
             "labels": labels,
+            "refused_labels": self.refused_labels,
             "personal_data": dict(sorted(self.personal_data.items())),
             "redacted_rows": self.redacted_rows,
             "is_table": self.is_table,

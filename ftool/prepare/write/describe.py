@@ -8,8 +8,9 @@ import numpy as np
 
 from ftool.artifacts import read_jsonl
 from ftool.example import SPLITS
-from ftool.prepare.decide.table import Table
+from ftool.prepare.decide.table import Table, count_reasons, in_reasons
 from ftool.prepare.refine.redact import find_personal_data
+from ftool.prepare.write.measure import lost_labels
 from ftool.wording import listed
 
 if TYPE_CHECKING:
@@ -96,7 +97,8 @@ def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]")
         *_unused_parts(table),
         *_label_notes(manifest["label_names"], manifest["label_counts"], manifest["rows"]["kept"]),
         *_leak_notes(table, places),
-        *_split_notes(manifest),
+        *_lost_labels(table, manifest["rows"]["kept"]),
+        *_split_notes(manifest, table),
         *_personal_labels(manifest["label_names"]),
     ]
 
@@ -149,16 +151,42 @@ def _leak_notes(table: Table, places: "NDArray[np.int8]") -> list[str]:
     return found
 
 
-def _split_notes(manifest: Mapping[str, Any]) -> list[str]:
-    """Tell where a split that the recipe asks for stayed empty."""
-    data, kept = manifest["recipe"]["data"], manifest["rows"]["kept"]
-    assigned = {source["split"] for source in data["sources"]}
-    return [
-        f"{split} is empty, though data.split.{split} asks for {data['split'][split]:g}: there are"
-        " too few rows of a label, or one group or prompt holds most of them"
-        for split in ("validation", "test")
-        if data["split"][split] and not kept[split] and split not in assigned
-    ]
+def _lost_labels(table: Table, kept: Mapping[str, int]) -> list[str]:
+    """Tell of labels that the data has and every example of which was rejected."""
+    if not sum(kept.values()):
+        return []
+    found = [f"`{label}` ({in_reasons(why)})" for label, why in lost_labels(table).items()]
+    return [f"labels whose every row was rejected: {listed(found, NAMES_SHOWN)}"] if found else []
+
+
+def _split_notes(manifest: Mapping[str, Any], table: Table) -> list[str]:
+    """Tell where a split that the recipe asks for stayed empty, and which rows it lost."""
+    data, rows = manifest["recipe"]["data"], manifest["rows"]
+    kept = rows["kept"]
+    found = []
+    for split in ("train", "validation", "test"):
+        own = [n for n, source in enumerate(data["sources"]) if source["split"] == split]
+        if kept[split]:
+            continue
+        if own:
+            lost = count_reasons(table, own)
+            found.append(f"{split} is empty: all rows of its sources went ({in_reasons(lost)})")
+        elif split != "train" and data["split"][split]:
+            found.append(
+                f"{split} is empty, though data.split.{split} asks for {data['split'][split]:g}: "
+                f"{_why_empty(sum(kept.values()), rows['rejected'])}"
+            )
+    return found
+
+
+def _why_empty(kept: int, rejected: Mapping[str, int]) -> str:
+    """Say that too few rows are left where rejections are the greater part, or how they hang."""
+    lost = sum(rejected.values())
+    few = "there are too few rows of a label, or one group, prompt or passage holds most of them"
+    if not lost:
+        return few
+    told = f"{lost:,} of {kept + lost:,} rows were rejected ({in_reasons(rejected)})"
+    return f"{told}, {kept:,} are left" if lost >= kept else f"{few}; {told}"
 
 
 def _personal_labels(names: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from ftool.prepare.refine.clean import RULES, clean
 from ftool.prepare.refine.filters import checks
 from ftool.prepare.refine.redact import redact
 from ftool.prepare.refine.tokens import token_counter
-from ftool.prepare.write.folder import REJECTED
+from ftool.prepare.write.folder import REJECTED, refused_rows
 
 if TYPE_CHECKING:
     from ftool.recipe.schema import Recipe
@@ -138,21 +138,33 @@ def _tokens(recipe: "Recipe", example: Example, *, held_out: bool) -> Iterator[S
 
 
 def _outcome(folder: Path, shown: str, line: int) -> Step:
-    """Return where the row is in the prepared dataset."""
+    """Return where the row is: in what the last preparation wrote, also where it was refused."""
+    refused = refused_rows(folder)
+    if refused is not None:
+        return _rejection(refused, shown, line) or Step(
+            "outcome", f"not rejected, but the preparation was refused: see {refused}"
+        )
     try:
         dataset = PreparedDataset.open(folder)
     except FtoolError:
         return Step("outcome", f"not known before {folder} is prepared: run ftool prepare")
-    for record in read_jsonl(folder / REJECTED):
-        if (record["source"], record["line"]) == (shown, line):
-            measured = "" if record["value"] is None else f" ({_measured(record)})"
-            return Step("outcome", f"{_told(record['reason'], record['detail'])}{measured}", False)
+    if (rejection := _rejection(folder / REJECTED, shown, line)) is not None:
+        return rejection
     for split in SPLITS:
         if dataset.count(split) and any(
             (example.source, example.line) == (shown, line) for example in dataset.examples(split)
         ):
             return Step("outcome", f"kept in {split}", True)
     return Step("outcome", f"{folder} was prepared before this row was there: run ftool prepare")
+
+
+def _rejection(file: Path, shown: str, line: int) -> Step | None:
+    """Return what rejected.jsonl says of a row, None where it is not in it."""
+    for record in read_jsonl(file):
+        if (record["source"], record["line"]) == (shown, line):
+            measured = "" if record["value"] is None else f" ({_measured(record)})"
+            return Step("outcome", f"{_told(record['reason'], record['detail'])}{measured}", False)
+    return None
 
 
 def _told(reason: str, detail: str) -> str:

@@ -9,8 +9,9 @@ import numpy as np
 
 from ftool.example import SPLITS, Example
 from ftool.keys import compared_text
+from ftool.prepare.decide.labels import fold
 from ftool.prepare.decide.near import Pairs
-from ftool.prepare.decide.table import Table, mixed
+from ftool.prepare.decide.table import Table, count_reasons, mixed
 from ftool.prepare.refine.language import detect_language
 from ftool.prepare.refine.shard import CLEANING
 from ftool.prepare.refine.tokens import TokenCounter, tokenizer_of
@@ -27,17 +28,6 @@ SAMPLE_ROWS = 2_000
 _BINS = 20
 _SIMILARITIES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
 _CLUSTERS = 20
-
-
-def count_reasons(table: Table) -> dict[str, int]:
-    """Return how many rows each reason removed, most first."""
-    counts: Counter[str] = Counter()
-    for shard in table.shards:
-        counts.update(shard.about["refused"])
-    for reason, times in zip(*np.unique(table.reason, return_counts=True), strict=True):
-        if reason:
-            counts[table.reasons[reason]] += int(times)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def count_labels(table: Table, places: "NDArray[np.int8]") -> dict[str, dict[str, int]]:
@@ -131,6 +121,25 @@ def _turns(table: Table) -> dict[str, int]:
         return {}
     turns, counts = np.unique(table.numbers("turns")[table.stays], return_counts=True)
     return {str(turn): int(count) for turn, count in zip(turns, counts, strict=True)}
+
+
+def lost_labels(table: Table) -> dict[str, dict[str, int]]:
+    """Return the labels of which no example stays, with the reasons for which theirs went."""
+    kept = {fold(table.labels[code]) for code in np.unique(table.label[table.stays]) if code >= 0}
+    lost: dict[str, Counter[str]] = {}
+    for shard in table.shards:
+        for label, reasons in shard.about["refused_labels"].items():
+            lost.setdefault(label, Counter()).update(reasons)
+    gone = ~table.stays & (table.label >= 0)
+    pairs = np.stack([table.label[gone], table.reason[gone]])
+    found, counts = np.unique(pairs, axis=1, return_counts=True)
+    for label, reason, times in zip(*found.tolist(), counts, strict=True):
+        lost.setdefault(table.labels[label], Counter())[table.reasons[reason]] += int(times)
+    return {
+        label: dict(sorted(reasons.items()))
+        for label, reasons in sorted(lost.items())
+        if fold(label) not in kept and "unknown_label" not in reasons
+    }
 
 
 def count_cleaned(table: Table) -> dict[str, int]:
