@@ -84,8 +84,9 @@ def judge(pairs: Pairs, rows: Rows, threshold: float, *, workers: int = 1) -> Li
     """Return which pairs are repeats, and which must only stay together.
 
     A row repeats another where both are answered alike and what remains of them is as similar as
-    the threshold, when the shingles that both have and more than `COMMON_ROWS` rows share are set
-    aside. Where the rest of one of the two has not `FEWEST_WORDS` words in a row, nothing is.
+    the threshold. Set aside are the shingles that both have and more than `COMMON_ROWS` rows share,
+    and then up to four words with which both begin or end. Where the rest of one of the two has
+    not `FEWEST_WORDS` words in a row, nothing is set aside.
 
     Rows stay together where what remains of them is as similar, however they are answered, and
     where most of what they share is no instruction: in rows as similar as the threshold, or with
@@ -147,18 +148,18 @@ class _Side:
         """The pair of every shingle."""
         return np.repeat(np.arange(len(self.counts)), self.counts)
 
-    def remainder(self, common: "Flags") -> "tuple[NDArray[np.uint32], Counts, Flags]":
-        """Return the words in no common shingle, how many of each text, and if some are in a row.
-
-        Args:
-            common: flags of the shingles.
-        """
+    def outside(self, common: "Flags") -> "Flags":
+        """Tell which words are in no common shingle."""
         within = np.arange(len(self.shingles)) - np.repeat(starts(self.counts), self.counts)
         begins = np.repeat(starts(self.lengths), self.counts) + within
         ends = np.minimum(begins + SHINGLE_WORDS, np.repeat(np.cumsum(self.lengths), self.counts))
         covers = np.bincount(begins[common], minlength=len(self.words) + 1)
         covers -= np.bincount(ends[common], minlength=len(self.words) + 1)
-        rest = np.cumsum(covers)[:-1] == 0
+        rest: Flags = np.cumsum(covers)[:-1] == 0
+        return rest
+
+    def remainder(self, rest: "Flags") -> "tuple[NDArray[np.uint32], Counts, Flags]":
+        """Return the words that are left, how many of each text, and if some are in a row."""
         owners = np.repeat(np.arange(len(self.lengths)), self.lengths)
         last = FEWEST_WORDS - 1
         in_a_row = rest[:-last] & (owners[:-last] == owners[last:])
@@ -168,6 +169,29 @@ class _Side:
         has_run[owners[:-last][in_a_row]] = True
         left = np.bincount(owners[rest], minlength=len(self.lengths))
         return self.words[rest], left, has_run
+
+
+def _set_edges_aside(sides: tuple[_Side, _Side], rests: "list[Flags]", of: "Flags") -> None:
+    """Set aside the few words too with which both texts of some pairs begin or end.
+
+    No common shingle holds them where a word behind them differs.
+    """
+    least = np.minimum(sides[0].lengths, sides[1].lengths)
+    for is_end in (False, True):
+        same = of.copy()
+        for step in range(1, SHINGLE_WORDS):
+            same &= step <= least
+            pairs = np.flatnonzero(same)
+            places = [
+                (np.cumsum(side.lengths) - step if is_end else starts(side.lengths) + step - 1)[
+                    pairs
+                ]
+                for side in sides
+            ]
+            equal = sides[0].words[places[0]] == sides[1].words[places[1]]
+            same[pairs[~equal]] = False
+            for rest, at in zip(rests, places, strict=True):
+                rest[at[equal]] = False
 
 
 def _sides(pairs: Pairs, rows: Rows) -> tuple[_Side, _Side]:
@@ -238,9 +262,12 @@ def _judged(
         # Past the end is a shingle of which 40 bits alone are shared.
         found[side.shared] = np.append(counts, 0)[places]
         times.append(found)
-    rests = [
-        side.remainder(of_side > COMMON_ROWS) for side, of_side in zip(sides, times, strict=True)
-    ]
+    both = list(zip(sides, times, strict=True))
+    outside = [side.outside(of_side > COMMON_ROWS) for side, of_side in both]
+    has_common = np.zeros(len(pairs.first), bool)
+    has_common[sides[0].owners[times[0] > COMMON_ROWS]] = True
+    _set_edges_aside(sides, outside, has_common)
+    rests = [side.remainder(rest) for side, rest in zip(sides, outside, strict=True)]
     judged = np.flatnonzero(is_similar & rests[0][2] & rests[1][2])
     of_rests = [_shingles_of(words, lengths, judged) for words, lengths, _ in rests]
     is_similar[judged] = jaccard(*of_rests) >= threshold - 1e-9

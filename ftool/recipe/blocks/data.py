@@ -89,7 +89,8 @@ class Dedup(Block):
     exact: bool = True
     """Remove repeats that differ in case or white space only."""
     near: Annotated[float, Field(ge=0.5, le=1), NUMBER] | None = 0.8
-    """Jaccard similarity of five-word shingles from which a row repeats another; null keeps it."""
+    """Jaccard similarity of five-word shingles from which a row repeats another; null keeps it.
+    What many rows share is set aside; another label or answer is no repeat."""
 
 
 class Split(Block):
