@@ -69,6 +69,7 @@ prepare/            raw sources -> PreparedDataset
   refine/           rows -> shards: what is decided of one row alone
     gather.py         rows -> shards, on all processors
     clean.py          rewrite text: unicode, quoted replies, signatures
+    code.py           what of a text is code
     html.py           HTML -> text
     redact.py         personal data and secrets: find, mask, drop
     patterns.py       what personal data and secrets look like
@@ -89,6 +90,8 @@ prepare/            raw sources -> PreparedDataset
     table.py          all examples as columns of numbers, and what is decided of them
     labels.py         one spelling each, and the closed set of them
     near.py           the pairs of rows that are really alike
+    likeness.py       which of them repeat one another, and which have a part in common
+    sieve.py          a set of hashes as bits
     dedup.py          exact and near duplicates: which of them stays
     decontaminate.py  runs of words that train shares with what is tested
     sample.py         `limit` and `per_label`

@@ -33,9 +33,10 @@ def _tools(example: Example) -> list[str]:
 class Keys(NamedTuple):
     """Equal bytes for examples that belong together.
 
-    `content`: one of them is enough; with a label the prompt decides, since one prompt has one
-    label, else the whole conversation. `prompt`: they are asked the same (system message and tools
-    are a part of it). `unit`: they are of one group, where they have one, else of one prompt.
+    `content`: one of them is enough; where the label is the answer the prompt decides, since one
+    prompt has one label, else the whole conversation. `prompt`: they are asked the same (system
+    message and tools are a part of it). `unit`: they are of one group, where they have one, else of
+    one prompt.
     """
 
     content: bytes
@@ -50,19 +51,49 @@ def keys_of(example: Example) -> Keys:
     else:
         prompt = _digest([*_folded(example.prompt), *_tools(example)])
     content = prompt
-    if example.label is None and example.text is None:
+    if example.text is None and not answers_with_label(example):
         content = _digest([*_folded(example.messages), *_tools(example)])
     unit = _digest(["group", example.group]) if example.group else prompt
     return Keys(content, prompt, unit)
 
 
-def compared_text(example: Example) -> str:
+def answers_with_label(example: Example) -> bool:
+    """Tell whether a label is all that is answered."""
+    return example.label is not None and example.completion in (None, example.label)
+
+
+def free_answer(example: Example) -> str:
+    """Return the answer that is no label, or nothing."""
+    return "" if answers_with_label(example) else example.completion or ""
+
+
+def compared_texts(example: Example) -> tuple[str, str]:
     """Return the words by which an example is like another: what is asked, and answered freely.
 
     The system message is the same in many examples and would make all of them alike; a label says
     nothing that the prompt does not.
     """
     if example.text is not None:
-        return example.text
-    messages = example.prompt if example.label is not None else example.messages
-    return "\n".join(message.content for message in messages if message.role != "system")
+        return example.text, ""
+    asked = "\n".join(message.content for message in example.prompt if message.role != "system")
+    return asked, free_answer(example)
+
+
+def compared_text(example: Example) -> str:
+    """Return both `compared_texts` in one."""
+    return "\n".join(filter(None, compared_texts(example)))
+
+
+def answer_key(example: Example) -> int:
+    """Return 64 bits that are equal where the free answers say the same; 0 where there is none.
+
+    Marks at the end are none of it; where an answer is in signs alone, they are all of it.
+    """
+    if example.text is not None or answers_with_label(example):
+        return 0
+    answer = fold(example.completion or "")
+    said = answer.rstrip(".!?\u2026 ") or answer
+    calls = example.messages[-1].tool_calls
+    if calls:
+        said += json.dumps([dict(call) for call in calls], sort_keys=True)
+    return xxhash.xxh3_64_intdigest(said.encode("utf-8", "surrogatepass"))

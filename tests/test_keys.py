@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftool.example import Example, Message
-from ftool.keys import compared_text, fold, keys_of
+from ftool.keys import answer_key, compared_text, compared_texts, fold, keys_of
 
 
 def chat(*messages: tuple[str, str], label: str | None = None, **about: object) -> Example:
@@ -119,3 +119,27 @@ def test_an_unanswered_prompt_is_all_there_is() -> None:
     content, _, unit = keys_of(example)
     assert content == unit
     assert compared_text(example) == '{"q": 1}'
+
+
+def test_another_answer_beside_a_label_is_another_content() -> None:
+    first = chat(("user", "hi"), ("assistant", "one"), label="a")
+    second = chat(("user", "hi"), ("assistant", "two"), label="a")
+    assert keys_of(first).content != keys_of(second).content
+    assert keys_of(first).prompt == keys_of(second).prompt
+    assert compared_texts(first) == ("hi", "one") and compared_text(first) == "hi\none"
+    assert compared_texts(asked("hi", "a", label=True)) == ("hi", "")
+
+
+def test_the_key_of_an_answer_is_what_it_says() -> None:
+    def key(answer: str, *, label: bool = False) -> int:
+        return answer_key(asked("hi", answer, label=label))
+
+    assert key("Yes.") == key("yes") == key(" YES!")
+    assert key("a > b") != key("a < b") and key("+") != key("-") and key("...") != key("!")
+    assert key("a", label=True) == key("b", label=True) == 0 != key("a")
+    assert answer_key(Example(id="a", text="x")) == 0
+    calls = [
+        Example(id="a", messages=(Message("user", "q"), Message("assistant", "", tool_calls=(c,))))
+        for c in ({"name": "f"}, {"name": "g"})
+    ]
+    assert answer_key(calls[0]) != answer_key(calls[1])

@@ -32,6 +32,10 @@ def show_dataset(dataset: PreparedDataset) -> None:
     funnel.add_row("kept", f"{sum(dataset.rows['kept'].values()):,}")
     for split in SPLITS:
         funnel.add_row(f"  {split}", f"{dataset.count(split):,}")
+    cleaned = (dataset.manifest().get("statistics") or {}).get("cleaned") or {}
+    for rule, count in cleaned.items():
+        if count:
+            funnel.add_row(f"changed by {one_line(rule)}", f"{count:,}")
     terminal.stdout.print(funnel)
     if dataset.label_names:
         _show_labels(dataset.manifest()["label_counts"])

@@ -27,7 +27,7 @@ from ftool.lock import locked
 from ftool.prepare.decide.decisions import Decisions, decide
 from ftool.prepare.decide.earlier import Earlier, read_earlier
 from ftool.prepare.decide.labels import lost_labels, name_labels
-from ftool.prepare.decide.table import Table, read_table
+from ftool.prepare.decide.table import Table, count_reasons, read_table
 from ftool.prepare.read.proposal import Problem
 from ftool.prepare.read.readers import DELIMITED
 from ftool.prepare.read.sources import Input, describe_input, find_inputs
@@ -40,7 +40,7 @@ from ftool.prepare.refine.shard import Shard
 from ftool.prepare.refine.tokens import token_counter
 from ftool.prepare.write import describe, folder
 from ftool.prepare.write.card import card
-from ftool.prepare.write.measure import count_labels, count_reasons, measure
+from ftool.prepare.write.measure import count_labels, measure
 from ftool.prepare.write.report import write_report
 from ftool.shortage import shortages_told
 
@@ -106,6 +106,7 @@ def prepare(
         folder.put_back(target)
         task = _describe(recipe, inputs)
         if not fresh and trial is None and folder.is_current(target, task.inputs_fingerprint):
+            folder.forget_refused(target)
             on_note(f"{target} is up to date")
             return PreparedDataset.open(target)
         is_new = fresh or trial is not None
@@ -352,14 +353,19 @@ def _decide_and_write(
 ) -> None:
     table = read_table(shards, recipe.data.sources)
     _refuse_rejected(recipe, table, target)
-    decisions = decide(
-        table,
-        recipe,
-        task.inputs.against,
-        before,
-        workers=workers,
-        on_progress=told.on_progress,
-    )
+    try:
+        decisions = decide(
+            table,
+            recipe,
+            task.inputs.against,
+            before,
+            workers=workers,
+            on_progress=told.on_progress,
+        )
+    except DataError as error:
+        file = folder.write_rejected(folder.fresh_partial(target), table)
+        hint = f"{error.hint}; the rejected rows are in {file}"
+        raise DataError(error.message, hint=hint.removeprefix("; ")) from error
     manifest = _write(recipe, task, table, decisions, target, told.on_progress)
     for sentence in describe.notes(manifest, table, decisions.places):
         told.on_note(sentence)

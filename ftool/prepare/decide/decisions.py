@@ -12,7 +12,8 @@ from ftool.prepare.decide.decontaminate import OWN_SHARE, ROWS_AT_ONCE, shared_r
 from ftool.prepare.decide.dedup import drop_exact, drop_near, find_near
 from ftool.prepare.decide.earlier import Earlier
 from ftool.prepare.decide.labels import Spellings, drop_undeclared, spell
-from ftool.prepare.decide.near import NO_PAIRS, Pairs
+from ftool.prepare.decide.likeness import NO_LIKENESS
+from ftool.prepare.decide.near import Pairs
 from ftool.prepare.decide.sample import draw_samples
 from ftool.prepare.decide.split import TRAIN, divide, refuse_empty_train
 from ftool.prepare.decide.table import LOOSE, Table
@@ -65,20 +66,20 @@ def decide(
     spellings = spell(table, data)
     drop_undeclared(table, data)
     drop_exact(table, wanted=data.dedup.exact)
-    pairs = NO_PAIRS
+    alike = NO_LIKENESS
     if data.dedup.near is not None:
-        pairs = find_near(table, data.dedup.near, workers=workers, on_progress=on_progress)
-        drop_near(table, pairs, exact=data.dedup.exact)
+        alike = find_near(table, data.dedup.near, workers=workers, on_progress=on_progress)
+        drop_near(table, alike.repeats, exact=data.dedup.exact)
     files = _file_words(against, table)
     decontaminate = partial(_decontaminate, table, workers=workers, on_progress=on_progress)
     decontaminate(table.assigned, files, share=0.0)
     draw_samples(table, data.sources, seed=recipe.seed)
-    places = divide(table, pairs, recipe)
+    places = divide(table, alike.together, recipe)
     if (table.stays & (table.assigned == LOOSE)).any():
         by_chance = np.where(table.assigned == LOOSE, places, TRAIN)
         decontaminate(by_chance, [], share=OWN_SHARE)
     refuse_empty_train(table, places, recipe)
-    return Decisions(places, spellings, pairs, before.fingerprint if before else None)
+    return Decisions(places, spellings, alike.repeats, before.fingerprint if before else None)
 
 
 def _decontaminate(

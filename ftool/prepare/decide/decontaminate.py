@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from ftool.prepare.decide.sieve import Sieve
 from ftool.prepare.decide.threads import mapped
 from ftool.prepare.refine.words import n_grams
 
@@ -39,7 +40,6 @@ Rows of one origin share canned sentences, which is no leak; most of a row is on
 """
 MOST_RUNS = 3 << 22
 """Runs of held-out rows in memory at once; of more, the candidates are read once for each part."""
-_FLAGS_A_RUN = 16
 _ROW_BITS = 13
 ROWS_AT_ONCE = 1 << _ROW_BITS
 
@@ -154,13 +154,13 @@ def _divided(counts: Sequence[int]) -> list[int]:
 class _Known:
     """The rare runs of held-out rows, sorted, and the place of each one's row among these rows.
 
-    `bits` says of many other runs, by the upper bits of their hash, that they are not among them;
-    `different` how many different runs each row has.
+    `sieve` says of many other runs that they are not among them; `different` how many different
+    runs each row has.
     """
 
     hashes: "Hashes"
     owners: "NDArray[np.int32]"
-    bits: "Bits"
+    sieve: Sieve
     rows: "Counts"
     different: "Counts"
 
@@ -184,7 +184,7 @@ class _Known:
 
     def twins(self, block: "Block", *, share: float) -> Shared:
         """Return the rows of a block that share enough with a row held out, and with which most."""
-        runs = _first_runs(block, partial(_flagged, self.bits))
+        runs = _first_runs(block, self.sieve.may_hold)
         begin = np.searchsorted(self.hashes, runs.hashes)
         found = [np.zeros(0, np.int64)]
         for step in range(COMMON_ROWS if len(self.hashes) else 0):
@@ -211,31 +211,12 @@ def _drained(parts: "list[NDArray[Any]]", kind: type) -> "NDArray[Any]":
 
 def _ranked(
     hashes: "Hashes", owners: "NDArray[np.int32]"
-) -> "tuple[Hashes, NDArray[np.int32], Bits]":
-    """Sort hashes with their owners, and flag them in a set of bits."""
+) -> "tuple[Hashes, NDArray[np.int32], Sieve]":
+    """Sort hashes with their owners, and put them into a sieve."""
     order = np.argsort(hashes)
     hashes, owners = hashes[order], owners[order]
     del order
-    bits = np.zeros(1 << max(16, (_FLAGS_A_RUN * len(hashes)).bit_length()) >> 3, np.uint8)
-    for part in np.array_split(hashes, 1 + (len(hashes) >> 20)):
-        places = _upper_bits(part, bits)
-        np.bitwise_or.at(bits, places >> np.uint64(3), _bit(places))
-    return hashes, owners, bits
-
-
-def _flagged(bits: "Bits", hashes: "Hashes") -> "Flags":
-    places = _upper_bits(hashes, bits)
-    found: Flags = bits[places >> np.uint64(3)] & _bit(places) != 0
-    return found
-
-
-def _bit(places: "Hashes") -> "Bits":
-    flags: Bits = np.uint8(1) << (places & np.uint64(7)).astype(np.uint8)
-    return flags
-
-
-def _upper_bits(hashes: "Hashes", bits: "Bits") -> "Hashes":
-    return hashes >> np.uint64(64 - (8 * len(bits)).bit_length() + 1)
+    return hashes, owners, Sieve.of(hashes)
 
 
 def _best(found: Sequence[Shared]) -> Shared:

@@ -7,6 +7,7 @@ import numpy as np
 
 from ftool.artifacts import OnProgress
 from ftool.example import SPLITS
+from ftool.prepare.decide.likeness import RELATED, Likeness, Rows, judge
 from ftool.prepare.decide.near import Pairs, repeated, similar_pairs
 from ftool.prepare.decide.table import Table
 from ftool.prepare.refine.minhash import shape
@@ -57,9 +58,24 @@ def drop_exact(table: Table, *, wanted: bool) -> None:
         for name, rows in (("exact_duplicate", same), ("conflicting_label", ~same)):
             found = among_train & rows
             table.reject(order[found], name, twin=heads[found], value=1.0)
+        _drop_conflicts(table)
 
 
-def find_near(table: Table, threshold: float, *, workers: int, on_progress: OnProgress) -> Pairs:
+def _drop_conflicts(table: Table) -> None:
+    """Reject labelled rows with free answers whose prompt another row has with another label."""
+    ranks = precedence(table)
+    keys = table.numbers("prompt")
+    rows = repeated(keys, np.flatnonzero(table.stays & (table.label >= 0)))
+    order = rows[np.lexsort((ranks[rows], keys[rows]))]
+    is_first = np.ones(len(order), bool)
+    is_first[1:] = keys[order[1:]] != keys[order[:-1]]
+    heads = order[np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))]
+    differs = table.label[order] != table.label[heads]
+    found = differs & ~table.held_out[order] & ~table.held_out[heads]
+    table.reject(order[found], "conflicting_label", twin=heads[found], value=1.0)
+
+
+def find_near(table: Table, threshold: float, *, workers: int, on_progress: OnProgress) -> Likeness:
     """Return the pairs of rows that are nearly the same; `first` has the precedence."""
 
     def told() -> "Iterator[Hashes]":
@@ -68,10 +84,26 @@ def find_near(table: Table, threshold: float, *, workers: int, on_progress: OnPr
             yield keys
             on_progress("comparing", number, bands)
 
-    lengths = table.numbers("lengths")
-    return similar_pairs(
-        told(), precedence(table), lengths, table.take_words, threshold, workers=workers
+    stays = np.flatnonzero(table.stays)
+    _, firsts = np.unique(table.numbers("content")[stays, 0], return_index=True)
+    rows = Rows(
+        different=stays[np.sort(firsts)],
+        lengths=table.numbers("lengths"),
+        answers=table.numbers("answers"),
+        same=table.numbers("answer"),
+        labels=table.label,
+        take_words=table.take_words,
     )
+    pairs = similar_pairs(
+        told(),
+        precedence(table),
+        rows.lengths,
+        table.take_words,
+        threshold,
+        related=RELATED,
+        workers=workers,
+    )
+    return judge(pairs, rows, threshold, workers=workers)
 
 
 def drop_near(table: Table, pairs: Pairs, *, exact: bool) -> None:
@@ -82,7 +114,7 @@ def drop_near(table: Table, pairs: Pairs, *, exact: bool) -> None:
 
     Args:
         table: where it is decided.
-        pairs: of similar rows.
+        pairs: of rows that repeat one another.
         exact: whether exact repeats are unwanted too; else only rows that differ are looked at.
     """
     ranks = precedence(table)

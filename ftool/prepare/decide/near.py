@@ -24,11 +24,16 @@ if TYPE_CHECKING:
     from ftool.prepare.refine.words import Counts, Hashes
 
     Words = NDArray[np.uint32]
-    TakeWords = Callable[[Counts], tuple[Words, Counts]]
-    """Returns the words of some rows (ascending), one after the other, and their numbers."""
+
+TakeWords = Callable[["Counts"], "tuple[Words, Counts]"]
+"""Returns the words of some rows (ascending), one after the other, and their numbers."""
 
 _WORDS_AT_ONCE = 1 << 21
 """Words that are compared at once: a bound on memory, and far fewer pairs than `jaccard` takes."""
+
+FEW_ROWS = 64
+"""Rows of a bucket in which rows that are less alike than repeats may be of one passage."""
+_MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +55,14 @@ def similar_pairs(
     take_words: "TakeWords",
     threshold: float,
     *,
+    related: float = 1.0,
     workers: int = 1,
 ) -> Pairs:
     """Return the pairs of rows that are at least that similar.
 
     Within a bucket every row is compared with the first and with its neighbour, not all with all;
-    over all bands that finds nearly every row that is like another.
+    over all bands that finds nearly every row that is like another. Rows with one key in every
+    band are compared besides, wherever they stand in their buckets.
 
     Args:
         band_keys: for each band one key per row; 0 joins nothing.
@@ -63,18 +70,27 @@ def similar_pairs(
         lengths: words of each row.
         take_words: gives the words of rows.
         threshold: least exact Jaccard similarity.
+        related: least similarity of rows that meet in a bucket of at most `FEW_ROWS`.
         workers: threads.
     """
     found: NDArray[np.uint64] = np.zeros(0, np.uint64)
     rows = len(precedence)
+    every = np.zeros(rows, np.uint64)
     for keys in band_keys:
         found = distinct(np.concatenate([found, _candidates(keys, precedence, rows)]))
-    first, second = (part.astype(np.int64) for part in np.divmod(found, np.uint64(max(rows, 1))))
+        every = every * _MIX ^ keys  # stays 0 where all are
+    found = distinct(np.concatenate([found, _candidates(every, precedence, rows)]))
+    places, in_large = np.divmod(found, np.uint64(2))
+    is_first = np.ones(len(found), bool)
+    is_first[1:] = places[1:] != places[:-1]  # a small bucket stands before a large one
+    pairs = np.divmod(places[is_first], np.uint64(max(rows, 1)))
+    first, second = (part.astype(np.int64) for part in pairs)
+    least = np.where(in_large[is_first] == 1, threshold, min(threshold, related))
     parts = [
-        (first[part], second[part])
+        (first[part], second[part], least[part])
         for part in blocks(lengths[first] + lengths[second], _WORDS_AT_ONCE)
     ]
-    similar = partial(_similar, take_words=take_words, threshold=threshold)
+    similar = partial(_similar, take_words=take_words)
     kept = [NO_PAIRS, *mapped(similar, parts, workers)]
     return Pairs(
         np.concatenate([pairs.first for pairs in kept]),
@@ -95,26 +111,30 @@ def repeated(keys: "Hashes", rows: "Counts") -> "Counts":
 
 
 def _candidates(keys: "Hashes", precedence: "NDArray[np.int32]", rows: int) -> "NDArray[np.uint64]":
-    """Return the pairs of one band as `first * rows + second`."""
+    """Return the pairs of one band as `2 * (first * rows + second)`, one more in large buckets."""
     used = repeated(keys, np.flatnonzero(keys != NO_BAND))
     order = used[np.lexsort((precedence[used], keys[used]))]
     sorted_keys = keys[order]
     is_first = np.ones(len(order), bool)
     is_first[1:] = sorted_keys[1:] != sorted_keys[:-1]
-    heads = order[np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))]
+    begins = np.maximum.accumulate(np.where(is_first, np.arange(len(order)), 0))
+    sizes = np.diff(np.append(np.flatnonzero(is_first), len(order)))
+    is_large = np.repeat(sizes > FEW_ROWS, sizes)
     follows = np.flatnonzero(~is_first)
-    first = np.concatenate([heads[follows], order[follows - 1]]).astype(np.uint64)
+    first = np.concatenate([order[begins[follows]], order[follows - 1]]).astype(np.uint64)
     second = np.concatenate([order[follows], order[follows]]).astype(np.uint64)
-    return first * np.uint64(rows) + second
+    flags = np.concatenate([is_large[follows], is_large[follows]]).astype(np.uint64)
+    return (first * np.uint64(rows) + second) << np.uint64(1) | flags
 
 
-def _similar(pair: "tuple[Counts, Counts]", take_words: "TakeWords", threshold: float) -> Pairs:
-    """Keep the pairs of rows whose exact similarity reaches the threshold."""
+def _similar(part: "tuple[Counts, Counts, NDArray[np.float64]]", take_words: "TakeWords") -> Pairs:
+    """Keep the pairs of rows whose exact similarity reaches the least one of each."""
+    *pair, least = part
     rows, places = np.unique(np.concatenate(pair), return_inverse=True)
     shingles, counts = n_grams(*take_words(rows), SHINGLE_WORDS)
     sides = np.split(places, 2)
     similarity = jaccard(*(_of_rows(shingles, counts, side) for side in sides))
-    similar = similarity >= threshold - 1e-9
+    similar = similarity >= least - 1e-9
     return Pairs(pair[0][similar], pair[1][similar], similarity[similar])
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from ftool.errors import DataError
 from ftool.example import SPLITS
 from ftool.prepare.decide.near import Pairs
-from ftool.prepare.decide.table import LOOSE, Table, mixed
+from ftool.prepare.decide.table import LOOSE, Table, count_reasons, in_reasons, mixed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -195,6 +195,9 @@ def refuse_empty_train(table: Table, places: "NDArray[np.int8]", recipe: "Recipe
         found += "; the others stand in an assigned source too, which keeps its rows"
     elif "leaks_across_splits" in table.reasons:
         found += "; the others went for being of one group, prompt or likeness with these"
+    rejected = count_reasons(table)
+    if rejected:
+        found += f"; {sum(rejected.values()):,} rows were rejected: {in_reasons(rejected)}"
     raise DataError(
         f"the train split is empty ({found})",
         hint="add a source for train, or lower data.split.validation and data.split.test",

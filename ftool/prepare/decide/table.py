@@ -1,6 +1,7 @@
 """All examples as columns of numbers, and what is decided about each of them."""
 
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, pairwise
 from typing import TYPE_CHECKING, Any
@@ -161,6 +162,29 @@ class Table:
                 about = self.shards[number].about
                 found.append(f"{about['shown']}:{line}{about['suffix']}")
         return found
+
+
+def count_reasons(table: Table, origins: Collection[int] | None = None) -> dict[str, int]:
+    """Return how many rows each reason removed, most first.
+
+    Args:
+        table: of all rows.
+        origins: the sources whose rows count; all where None.
+    """
+    counts: Counter[str] = Counter()
+    for shard in table.shards:
+        if origins is None or shard.about["origin"] in origins:
+            counts.update(shard.about["refused"])
+    counted = table.reason if origins is None else table.reason[np.isin(table.origin, [*origins])]
+    for reason, times in zip(*np.unique(counted, return_counts=True), strict=True):
+        if reason:
+            counts[table.reasons[reason]] += int(times)
+    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+
+
+def in_reasons(counts: Mapping[str, int]) -> str:
+    """Return counts of reasons in words: `3 near_duplicate, 1 too_short`."""
+    return ", ".join(f"{count:,} {reason}" for reason, count in counts.items())
 
 
 def read_table(shards: Sequence[Shard], sources: "Sequence[Source]") -> Table:

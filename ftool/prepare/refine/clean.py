@@ -1,28 +1,51 @@
-"""Rewrite text: encoding, unicode, quoted replies, signatures, white space."""
+"""Rewrite text: encoding, unicode, quoted replies, signatures, white space.
+
+Who wrote a text decides. Mail of users becomes plain text; what the assistant, the system or a
+corpus says is right as it stands, in its tags, indentation and blank lines; code is nobody's mail.
+"""
 
 import re
 from collections.abc import Callable
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING, Any, Literal
+from unicodedata import normalize
 
 from ftool.example import Example, Message
-from ftool.prepare.refine.html import has_html, strip_html
+from ftool.prepare.refine.code import rewrite_prose, without_code
+from ftool.prepare.refine.html import is_html, strip_html
 
 if TYPE_CHECKING:
     from ftool.recipe.blocks.data import Clean
 
 _CONTROLS = {code: None for code in (*range(32), 127) if chr(code) not in "\t\n"}
+_STRANGE = re.compile("[" + "".join(f"\\u{code:04x}" for code in _CONTROLS) + "]")
 _NO_BREAK_SPACES = {0xA0: " ", 0x2007: " ", 0x202F: " "}
-_REPLACED: dict[int, str | None] = {**_CONTROLS, **_NO_BREAK_SPACES}
-_STRANGE = re.compile("[" + "".join(f"\\u{code:04x}" for code in _REPLACED) + "]")
 
 _MAY_BE_DAMAGED = re.compile(
-    r"[^\x00-\x1a\x1c-\x7fäöüßÄÖÜàâçéèêëîïôùûñáíóúÉ€\u2013\u2014\u2019\u201c\u201d\u2026]"
-    r"|[^\x00-\x7f]{2}"
+    r"[^\x00-\x1a\x1c-\x7fäöüßÄÖÜàâçéèêëîïôùûñáíóúÉ€\u2013\u2014\u2019\u201c\u201d\u2026"
+    r"\U000f0000-\U000ffffd]|[^\x00-\x7f]{2}"
 )
-"""What ftfy may change; damage takes two such characters in a row, or one that is rare."""
+"""What ftfy may change; damage takes two such characters in a row, or one that is rare. Private
+characters stand for code meanwhile."""
+
+_FTFY: dict[str, Any] = {
+    "unescape_html": False,
+    "fix_latin_ligatures": False,
+    "fix_character_width": False,
+    "uncurl_quotes": False,
+    "normalization": None,
+    "explain": False,
+}
+"""What ftfy does besides mending damage is folding, and stays off."""
+_DECOMPOSED = re.compile(
+    "[^\\W\\d_][\u0300-\u036f]+|[\u3040-\u30ff][\u3099\u309a]"
+    "|[\u1100-\u1112][\u1161-\u1175][\u11a8-\u11c2]?"
+)
+"""A letter and its accents, a kana and its mark, the parts of a Korean syllable."""
 
 _BLANK_LINES = re.compile(r"\n{3,}")
+_INDENTED = re.compile(r"\n(?: {2,}|\t)\S")
 
 _ATTRIBUTIONS = {
     "On ": "wrote",
@@ -74,14 +97,26 @@ LONGEST_DEVICE_LINE = 160
 def clean_unicode(text: str) -> str:
     """Repair mis-decoded characters, compose accents, and drop control characters.
 
-    Quotation marks keep their form: that is style, not damage.
+    What is no damage keeps its form: quotation marks, wide characters, ligatures, entities, and
+    signs that Unicode would take for others, such as that of Kelvin.
     """
-    if "&" in text or (not text.isascii() and _MAY_BE_DAMAGED.search(text)):
+    if not text.isascii() and _MAY_BE_DAMAGED.search(text):
         from ftfy import TextFixerConfig, fix_text
 
-        text = fix_text(text, TextFixerConfig(uncurl_quotes=False, explain=False))
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    return text.translate(_REPLACED) if _STRANGE.search(text) else text
+        text = fix_text(text, TextFixerConfig(**_FTFY))
+        text = _DECOMPOSED.sub(lambda found: normalize("NFC", found.group()), text)
+    text = unix_lines(text)
+    return text.translate(_CONTROLS) if _STRANGE.search(text) else text
+
+
+def plain_spaces(text: str) -> str:
+    """Put a space in place of those that may not break."""
+    return text if text.isascii() else text.translate(_NO_BREAK_SPACES)
+
+
+def unix_lines(text: str) -> str:
+    """End every line in one way."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if "\r" in text else text
 
 
 def strip_quoted_replies(text: str) -> str:
@@ -187,46 +222,112 @@ def clean_white_space(text: str) -> str:
     return (_BLANK_LINES.sub("\n\n", text) if "\n\n\n" in text else text).strip()
 
 
-def _html(text: str, setting: str) -> str:
-    is_html = setting == "strip" or (setting == "auto" and has_html(text))
-    return strip_html(text) if "<" in text and is_html else text
+def trim(text: str) -> str:
+    """Drop white space around a text, and what only pads its lines where none is indented.
+
+    In a text with indented lines, blank lines, tabs and trailing spaces may mean something too.
+    """
+    start = len(text) - len(text.lstrip())
+    if not _INDENTED.search(text, start):
+        return clean_white_space(text)
+    return text[text.rfind("\n", 0, start) + 1 :].rstrip()
 
 
-CLEANERS: dict[str, Callable[[str, Any], str]] = {
-    "html": _html,
-    "unicode": lambda text, setting: clean_unicode(text) if setting else text,
-    "quoted_replies": lambda text, setting: (
-        strip_quoted_replies(text) if setting == "strip" else text
-    ),
+Writer = Literal["user", "assistant", "corpus"]
+"""Who says a text; system messages are as right as answers."""
+RULES = ("html", "unicode", "quoted_replies", "white_space")
+"""In this order: tags are read first, and what is left is tidied last."""
+
+
+@dataclass(slots=True)
+class _Cleaning:
+    """Rewrites texts as the recipe says, and takes note of the rules that changed something."""
+
+    settings: "Clean"
+    changed: set[str] = field(default_factory=set)
+
+    def text(self, text: str, writer: Writer) -> str:
+        """Rewrite one text."""
+        if text.isascii() and text.isprintable() and "<" not in text:
+            # A line without markup: no other rule finds anything in it.
+            return self._noted("white_space", text, _TRIMMED[writer])
+        if writer == "assistant" and self._is_sound(text):
+            return self._noted("white_space", text, str.rstrip)
+        text = self._noted("white_space", text, unix_lines)
+        return rewrite_prose(text, partial(self._prose, writer=writer))
+
+    def label(self, text: str) -> str:
+        """Rewrite a label, which is one line."""
+        if self.settings.unicode and not text.isascii():
+            text = self._noted("unicode", text, clean_unicode)
+        return self._noted("white_space", text, lambda label: " ".join(label.split()))
+
+    def _prose(self, text: str, writer: Writer) -> str:
+        trimmed = _TRIMMED[writer]
+        if self._is_html(text, writer):
+            text, trimmed = self._noted("html", text, strip_html), clean_white_space
+        if self.settings.unicode:
+            text = self._noted("unicode", text, clean_unicode)
+        if writer == "user":
+            if self.settings.unicode:
+                text = self._noted("unicode", text, plain_spaces)
+            if self.settings.quoted_replies == "strip":
+                text = self._noted("quoted_replies", text, strip_quoted_replies)
+        return self._noted("white_space", text, trimmed)
+
+    def _is_sound(self, text: str) -> bool:
+        """Tell whether an answer is surely as it should be but for white space at its end."""
+        return self.settings.html != "strip" and text.isascii() and not _STRANGE.search(text)
+
+    def _is_html(self, text: str, writer: Writer) -> bool:
+        if self.settings.html == "auto":
+            if writer == "user":
+                return is_html(without_code(text))
+            return writer == "corpus" and is_html(text, whole=True)
+        return self.settings.html == "strip" and "<" in text
+
+    def _noted(self, rule: str, text: str, cleaner: Callable[[str], str]) -> str:
+        cleaned = cleaner(text)
+        if cleaned != text:
+            self.changed.add(rule)
+        return cleaned
+
+
+_TRIMMED: dict[Writer, Callable[[str], str]] = {
+    "user": trim,
+    "assistant": str.rstrip,
+    "corpus": str.rstrip,
 }
-"""Setting -> what it does, in this order: tags are read before entities turn into `<`."""
-
-MAIL_ONLY = frozenset(("quoted_replies",))
-"""Cleaners for what users write; an assistant may quote on purpose."""
 
 
-def clean_text(text: str, settings: "Clean", *, by_user: bool = False) -> str:
-    """Rewrite one text as the recipe says."""
-    if text.isascii() and text.isprintable() and "<" not in text and "&" not in text:
-        return text.strip()  # a line without markup: no cleaner finds anything in it
-    for name, cleaner in CLEANERS.items():
-        if by_user or name not in MAIL_ONLY:
-            text = cleaner(text, getattr(settings, name))
-    return clean_white_space(text)
+def clean(example: Example, settings: "Clean") -> tuple[Example, frozenset[str]]:
+    """Rewrite every text of an example; what tools return stays as it is.
 
-
-def clean(example: Example, settings: "Clean") -> Example:
-    """Rewrite every text of an example; what tools return stays as it is."""
-    label = clean_text(example.label, settings) or None if example.label is not None else None
-    text = clean_text(example.text, settings) if example.text is not None else None
-    messages = tuple(_clean_message(message, settings) for message in example.messages)
+    Returns:
+        The cleaned example, the same object where nothing changed, and the `RULES` that changed it.
+    """
+    cleaning = _Cleaning(settings)
+    label = cleaning.label(example.label) or None if example.label is not None else None
+    text = cleaning.text(example.text, "corpus") if example.text is not None else None
+    messages = tuple(_clean_message(message, cleaning) for message in example.messages)
+    if (
+        label is not None
+        and messages
+        and messages[-1].content != label
+        and (example.completion == example.label)
+    ):
+        messages = (*messages[:-1], replace(messages[-1], content=label))
     if (text, messages, label) == (example.text, example.messages, example.label):
-        return example  # a copy would cost more than the rules
-    return replace(example, text=text, messages=messages, label=label)
+        return example, _NOTHING  # a copy would cost more than the rules
+    cleaned = replace(example, text=text, messages=messages, label=label)
+    return cleaned, frozenset(cleaning.changed)
 
 
-def _clean_message(message: Message, settings: "Clean") -> Message:
+_NOTHING: frozenset[str] = frozenset()
+
+
+def _clean_message(message: Message, cleaning: _Cleaning) -> Message:
     if message.role == "tool":
         return message
-    content = clean_text(message.content, settings, by_user=message.role == "user")
+    content = cleaning.text(message.content, "user" if message.role == "user" else "assistant")
     return message if content == message.content else replace(message, content=content)

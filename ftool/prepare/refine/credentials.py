@@ -67,11 +67,66 @@ _NO_VALUE = re.compile(
 )
 
 
+_SAMPLE_WORDS = frozenset(
+    re.findall(
+        r"\w+",
+        "example sample dummy placeholder fake test demo changeme change your my insert replace"
+        " here redacted todo foo bar baz user username pass passwd password pwd secret admin root"
+        " key token api apikey value abc123 xxx localhost postgres guest",
+    )
+)
+_SEQUENCES = tuple(
+    run * 2
+    for run in (
+        "0123456789",
+        "1234567890",
+        "abcdefghijklmnopqrstuvwxyz",
+        "abcdefghijklmnopqrstuvwxyz0123456789",
+        "abcdefghijklmnopqrstuvwxyz1234567890",
+        "0123456789abcdef",
+        "1234567890abcdef",
+    )
+)
+_RESERVED_DOMAIN = re.compile(
+    r"(?:^|[@.])(?:example(?:\.(?:com|org|net|edu))?|(?:\w+\.)?(?:test|invalid|localhost))$",
+    re.IGNORECASE,
+)
+"""Source: RFC 2606 and RFC 6761."""
+_SAMPLE_NUMBER = re.compile(
+    r"(?:192\.0\.2|198\.51\.100|203\.0\.113)\.\d+$|2001:0?db8:|.*\b555.?01\d\d$"
+)
+"""Documentation addresses (RFC 5737, RFC 3849) and telephone numbers kept for fiction."""
+
+
+def is_sample(value: str) -> bool:
+    """Tell whether a value stands in code as an example: no person's and of no use to anybody.
+
+    Every word of it is one of those that samples are made of, or it is a run of the alphabet or of
+    one sign, or of a range that is kept for documentation.
+    """
+    lower = value.casefold()
+    if "example" in lower and "@" not in lower:
+        return True
+    if _RESERVED_DOMAIN.search(lower) or _SAMPLE_NUMBER.match(lower):
+        return True
+    body = re.sub(
+        r"^(?:sk|pk|rk|ghp|gho|hf|npm|xoxb|akia|glpat)[-_]?(?:live_|test_|proj-)?", "", lower
+    )
+    words = [word for word in re.split(r"[\W_]+", body) if word]
+    return bool(words) and all(
+        word in _SAMPLE_WORDS
+        or word.rstrip("0123456789") in _SAMPLE_WORDS
+        or len(set(word)) < 3
+        or any(word in run for run in _SEQUENCES)
+        for word in words
+    )
+
+
 def find_token(match: re.Match[str]) -> Span | None:
     """Take a key that does not continue a word and is no row of `x`."""
     start, text = match.start(), match.string
     body = match.group()[4:]
-    is_filler = len(set(body.lower())) < 6
+    is_filler = len(set(body.lower())) < 6 or "EXAMPLE" in body
     return None if is_filler or (start and text[start - 1].isalnum()) else match.span()
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
 
 from ftool.example import Example
 from ftool.prepare.read.rows import Finding
@@ -69,6 +70,12 @@ def _prompt_characters(example: Example) -> int:
     return sum(len(message.content) for message in example.prompt if message.role != "system")
 
 
+def _wide_characters(example: Example) -> int:
+    """Return how many characters of a prompt are as wide as two: one of them says a word."""
+    texts = [m.content for m in example.prompt if m.role != "system"] or [example.text or ""]
+    return sum(east_asian_width(sign) in "WF" for text in texts for sign in text)
+
+
 def _said(passes: bool, fault: str, fine: str) -> Outcome:
     return (True, fine, *KEPT) if passes else (False, fault, *KEPT)
 
@@ -126,6 +133,8 @@ def _role_order(example: Example, _: "Data", __: bool) -> Outcome | None:
 
 def _too_short(example: Example, data: "Data", _: bool) -> Outcome | None:
     length, least = _prompt_characters(example), data.filter.min_characters
+    if 0 < length < least:
+        length += _wide_characters(example)
     return length >= least, f"{length} characters; at least {least}", length, least
 
 

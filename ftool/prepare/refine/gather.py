@@ -30,6 +30,8 @@ HELD_OUT = frozenset(("validation", "test"))
 WAITING = 3
 """Units of each process at a time: enough to keep it busy, few enough for the memory."""
 
+MASKED = frozenset(("personal_data",))
+
 
 @dataclass(frozen=True, slots=True)
 class Refining:
@@ -41,16 +43,19 @@ class Refining:
     def refine(self, row: Row, reader: Reader, *, held_out: bool) -> "Refined | Finding":
         """Return the example that a row becomes, or why it goes."""
         try:
-            example = clean(reader.example(row), self.data.clean)
+            example, changed = clean(reader.example(row), self.data.clean)
         except Unusable as why:
             return Finding(why.reason, why.detail)
-        found = self._judge(example, held_out=held_out)
+        found = self._judge(example, changed, held_out=held_out)
         return replace(found, label=example.label) if isinstance(found, Finding) else found
 
-    def _judge(self, example: "Example", *, held_out: bool) -> "Refined | Finding":
+    def _judge(
+        self, example: "Example", changed: frozenset[str], *, held_out: bool
+    ) -> "Refined | Finding":
         example, found = redact(example, self.data.clean)
         if found and self.data.clean.personal_data == "drop" and not held_out:
-            return Finding("personal_data", _listed(found), value=float(sum(found.values())))
+            total = float(sum(found.values()))
+            return Finding("personal_data", _listed(found), total)
         fault = find_fault(example, self.data, held_out=held_out)
         if fault is not None:
             return fault
@@ -58,15 +63,17 @@ class Refining:
         if self.count_tokens and most is not None:
             tokens = self.count_tokens(example)
             if tokens > most and not held_out:
-                return Finding("too_many_tokens", f"{tokens:,} tokens", tokens, most)
-        return Refined(example, found, tokens)
+                detail = f"{tokens:,} tokens"
+                return Finding("too_many_tokens", detail, tokens, most)
+        return Refined(example, changed | MASKED if found else changed, found, tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class Refined:
-    """An example, what was redacted in it, and its tokens where somebody asks."""
+    """An example, what changed it and was redacted in it, and its tokens where somebody asks."""
 
     example: "Example"
+    cleaned: frozenset[str]
     personal_data: Mapping[str, int]
     tokens: int
 
@@ -90,7 +97,7 @@ def gather_unit(unit: Unit, folder: Path, refining: Refining) -> Path:
         if isinstance(found, Finding):
             writer.reject(place, row, unit.shown, found)
             continue
-        writer.keep(place, row, found.example, found.tokens)
+        writer.keep(place, row, found.example, found.tokens, found.cleaned)
         if found.personal_data:
             writer.personal_data.update(found.personal_data)
             writer.redacted_rows += 1

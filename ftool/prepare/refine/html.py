@@ -23,8 +23,24 @@ _INLINE = frozenset(
     )
 )
 _TAGS = _BLOCKS | _HIDDEN | _INLINE
-_START_TAG = re.compile(r"<([a-z][a-z0-9]*)(\s[^<>]*)?/?>")
-_END_TAG = re.compile(r"</([a-z][a-z0-9]*)\s*>")
+_FOREIGN = frozenset(("button", "form", "input", "label", "nav", "template", "video", "script"))
+"""Elements that no mail has; those that `_TAGS` lacks are XML, components or type parameters."""
+_OF_MAIL = _TAGS - _FOREIGN
+_TAG = re.compile(r"<(/?)([a-z][\w:.-]*)(?:\s[^<>]*)?/?>", re.IGNORECASE)
+_PAGE = re.compile(
+    r"\s*+(?:<!--(?:(?!-->).)*+-->\s*+)*+(?:<!doctype html|<html[\s>]|<body[\s>])",
+    re.IGNORECASE | re.DOTALL,
+)
+_OF_CODE = re.compile(r"\{\{|\{%|<[%?]|className=|\s(?:v-\w+|ng-\w+|on\w+|[@:]\w+)=", re.IGNORECASE)
+"""Templates, components and handlers."""
+_BREAK = re.compile(r"<br\s*/?>", re.IGNORECASE)
+FEWEST_BREAKS = 2
+_TALK_OF_TAGS = re.compile(
+    r"\b(?:x?html5?|xml|css|jsx|dom|markup|web ?page|webseite)\b"
+    r"|\w <(?:br|p|div)\b[^<>]*>(?=[\s?,.;]|$)",
+    re.IGNORECASE,
+)
+"""The language is named, or a tag stands among words as one of them: `what does <br> do`."""
 _NO_TAG = re.compile(r"<(?=/?([A-Za-z][^\s/>]*))")
 
 
@@ -36,20 +52,45 @@ def html_reader() -> str:
     return f"selectolax {importlib.metadata.version('selectolax')}"
 
 
-def has_html(text: str) -> bool:
-    """Tell whether a text holds a real tag.
+def is_html(text: str, *, whole: bool = False) -> bool:
+    """Tell whether a text is surely an HTML mail or page, and not one that talks of HTML.
 
-    An inline tag alone, such as `<b>` or `<label>`, may be a placeholder or a type parameter: it
-    needs its end tag or an attribute.
+    It begins as a page, or all of it stands inside elements that mail programs write, or it is
+    prose with line breaks as tags. A snippet among words, a tag in a question, XML, components
+    and type parameters are none of these.
+
+    Args:
+        text: the text.
+        whole: whether tags among prose are no sign: a corpus has documents, not mails.
     """
-    if "<" not in text:
+    if "<" not in text or ">" not in text:
         return False
-    lower = text.lower()
-    ended = set(_END_TAG.findall(lower))
-    return any(
-        name in _BLOCKS or (name in _TAGS and (name in ended or "=" in attributes))
-        for name, attributes in _START_TAG.findall(lower)
-    )
+    if _PAGE.match(text):
+        return True
+    tags = _TAG.findall(text)
+    names = [name.lower() for _, name in tags]
+    ended = {name.lower() for slash, name in tags if slash}
+    is_mail = bool(tags) and names[0] in _OF_MAIL and ended <= _OF_MAIL
+    if not is_mail or not _FOREIGN.isdisjoint(names) or _OF_CODE.search(text):
+        return False
+    return _is_wrapped(text, ended) or (not whole and _has_tags_for_line_breaks(text))
+
+
+def _is_wrapped(text: str, ended: set[str]) -> bool:
+    """Tell whether nothing but white space stands outside of elements that are ended."""
+    depth = position = 0
+    for tag in _TAG.finditer(text):
+        if not depth and text[position : tag.start()].strip():
+            return False
+        position = tag.end()
+        if tag[2].lower() in ended:
+            depth = max(0, depth - 1) if tag[1] else depth + 1
+    return bool(ended) and not text[position:].strip()
+
+
+def _has_tags_for_line_breaks(text: str) -> bool:
+    """Tell whether a text is prose, not about HTML, whose line breaks are tags."""
+    return len(_BREAK.findall(text)) >= FEWEST_BREAKS and not _TALK_OF_TAGS.search(text)
 
 
 def strip_html(text: str) -> str:

@@ -39,16 +39,25 @@ Span = tuple[int, int]
 """Where a find begins and ends."""
 
 _VERSION_WORDS = re.compile(
-    r"\b(?:v|ver|versions?|releases?|builds?|firmware|updated?|upgraded?|drivers?|apps?|sdk|patch"
-    r"|software|package|library|chrome|firefox|android|ios|windows|sections?|rfc|chapter|clause"
-    r"|paragraph|article|revision|rev|§)\b",
+    r"\b(?:v|ver|vers|versions?|versión|versi[eo]n?e?|releases?|builds?|firmware|updat(?:ed?|ing)"
+    r"|upgrad(?:ed?|ing)|downgrad(?:ed?|ing)|aktualisiert|mise à jour|install(?:ed|ing|iert|iere)?"
+    r"|drivers?|treiber|apps?|sdk|patch(?:ed)?|software|package|paket|library|plugin|module|chrome"
+    r"|firefox|android|ios|windows|sections?|rfc|chapter|clause|paragraph|article|annex|appendix"
+    r"|figure|table|item|step|abschnitt|kapitel|ziffer|absatz|punkt|chapitre|sección|capítulo"
+    r"|apartado|hoofdstuk|paragraaf|revision|rev|oid|§)(?!\w)|§",
     re.IGNORECASE,
+)
+_VERSION_BEHIND = re.compile(
+    r"[ -](?:versions?|releases?|builds?|firmware|update|upgrade|drivers?|patch)\b", re.IGNORECASE
 )
 _ADDRESS_WORDS = re.compile(
-    r"\b(?:ip|ipv4|address|servers?|hosts?|hostname|ping|gateway|dns|router|proxy|login|logged"
-    r"|connect(?:ed|ing|ion)?|from)\b",
+    r"\b(?:ips?|ipv4|ip-adresse|address(?:es)?|adress[en]*|dirección|servers?|serveurs?|servidor"
+    r"|hosts?|hostname|ping|gateway|dns|router|proxy|vpn|ssh|login|log(?:ged)? in|sign(?:ed)? in"
+    r"|connect(?:ed|ing|ion)?|blocked|banned|whitelist(?:ed)?)\b",
     re.IGNORECASE,
 )
+_MOST_OF_VERSIONS = 31
+"""The parts of a version or section are small; one address in 4,000 has no greater part."""
 _CARD_WORDS = re.compile(r"card|visa|credit|debit|karte|carte|tarjeta|carta", re.IGNORECASE)
 _CARD_GROUPS = re.compile(r"[0-9]+(?:[ -]?[0-9]{4,6}){0,4}(?:[ -]?[0-9]{1,6})?")
 _LOCAL_PART = re.compile(r"[\w+%](?:[\w.+%'-]*[\w+%-])?$")
@@ -97,10 +106,16 @@ def _ip4(match: re.Match[str]) -> Span | None:
 
 
 def _is_version(match: re.Match[str]) -> bool:
-    """Tell whether the nearest word about numbers with dots is one of versions."""
+    """Tell whether numbers with dots are a version or a section.
+
+    The nearest word about them decides; without any, what has small parts alone is no address.
+    """
     before = match.string[max(0, match.start() - 32) : match.start()]
     version = max((found.end() for found in _VERSION_WORDS.finditer(before)), default=-1)
     address = max((found.end() for found in _ADDRESS_WORDS.finditer(before)), default=-1)
+    if version == address:
+        is_small = all(int(part) <= _MOST_OF_VERSIONS for part in match.group().split("."))
+        return is_small or _VERSION_BEHIND.match(match.string, match.end()) is not None
     return version > address
 
 

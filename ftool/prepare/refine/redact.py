@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ftool.errors import DataError
 from ftool.example import Example, Message
+from ftool.prepare.refine.code import code_spans
+from ftool.prepare.refine.credentials import is_sample
 from ftool.prepare.refine.patterns import (
     BEFORE_NUMBER,
     BEHIND_NUMBER,
@@ -45,6 +47,13 @@ _KEYS: dict[str, Callable[[str], str]] = {
 
 _PLACEHOLDER = re.compile(rf"\[({'|'.join(_KEYS)})_([0-9]{{1,6}})\]")
 
+_MAY_BE_CODE = re.compile(r"`|~~~|[=(]\s?[fr]?[\"']")
+_BEFORE_LITERAL = re.compile(r"[=(]\s?[fr]?[\"'][^\"'\s]*$")
+"""A text is given to a name or a function: code that nothing marks as such."""
+
+
+_SEARCHES = tuple((pattern.regex.search, pattern) for pattern in NUMBERS)
+
 
 class Find(NamedTuple):
     """Personal data or a secret in a text."""
@@ -76,7 +85,23 @@ def find_personal_data(text: str, *, names: bool = False) -> list[Find]:
         if taken.find(1, found.start, found.end) < 0:
             taken[found.start : found.end] = b"\1" * (found.end - found.start)
             finds.append(found)
-    return sorted(finds, key=lambda found: found.start)
+    return sorted(_without_samples(text, finds), key=lambda found: found.start)
+
+
+def _without_samples(text: str, finds: list[Find]) -> list[Find]:
+    """Leave out what stands in code as an example; elsewhere it is masked as any other."""
+    if not finds or not _MAY_BE_CODE.search(text):
+        return finds
+    code = code_spans(text)
+
+    def is_in_code(find: Find) -> bool:
+        if any(start <= find.start and find.end <= end for start, end in code):
+            return True
+        return _BEFORE_LITERAL.search(text, max(0, find.start - 80), find.start) is not None
+
+    return [
+        find for find in finds if not (is_in_code(find) and is_sample(text[find.start : find.end]))
+    ]
 
 
 def _candidates(text: str) -> list[Find]:
@@ -85,24 +110,30 @@ def _candidates(text: str) -> list[Find]:
     for gate, patterns in GATES:
         if gate(text):
             for pattern in patterns:
-                candidates += _matches(pattern, text, 0, len(text))
+                if match := pattern.regex.search(text):
+                    candidates += _matches(pattern, match, len(text))
     for number in NUMBER.finditer(text):
         start = max(0, number.start() - BEFORE_NUMBER)
         end = min(len(text), number.end() + BEHIND_NUMBER)
-        for pattern in NUMBERS:
-            candidates += _matches(pattern, text, start, end)
+        for search, pattern in _SEARCHES:
+            if match := search(text, start, end):
+                candidates += _matches(pattern, match, end)
     return candidates
 
 
-def _matches(pattern: Pattern, text: str, position: int, end: int) -> list[Find]:
-    """Return what a pattern finds; behind a refused match the search goes on one character on."""
+def _matches(pattern: Pattern, match: re.Match[str] | None, end: int) -> list[Find]:
+    """Return what a pattern finds from its first match on.
+
+    Behind a refused match the search goes on one character on.
+    """
     finds = []
-    while match := pattern.regex.search(text, position, end):
+    while match:
         span = pattern.accept(match)
         position = match.start() + 1
         if span is not None:
             position = max(position, span[1])
             finds.append(Find(pattern.kind, *span))
+        match = pattern.regex.search(match.string, position, end)
     return finds
 
 

@@ -4,7 +4,7 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,8 +17,9 @@ from pyarrow import ipc
 from ftool.artifacts import read_json, write_json
 from ftool.errors import RunError
 from ftool.example import SPLITS, Example, Message
-from ftool.keys import compared_text, keys_of
+from ftool.keys import answer_key, compared_texts, keys_of
 from ftool.prepare.read.rows import Finding, Row
+from ftool.prepare.refine.clean import RULES
 from ftool.prepare.refine.minhash import bands, shape
 from ftool.prepare.refine.words import flat_words
 
@@ -29,6 +30,8 @@ ABOUT, EXAMPLES, REJECTED = "about.json", "examples.arrow", "rejected.jsonl"
 NUMBERS, WORDS = "numbers.npz", "words.npy"
 FILES = (EXAMPLES, NUMBERS, WORDS, REJECTED)
 PARTIAL = ".partial"
+CLEANING = (*RULES, "personal_data")
+"""What may have changed an example: a bit each in the column `cleaned`."""
 MESSAGE_FIELDS = (
     *("role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content", "learned"),
 )
@@ -77,20 +80,29 @@ class ShardWriter:
     places: list[int] = field(default_factory=list)
     tokens: list[int] = field(default_factory=list)
     splits: list[int] = field(default_factory=list)
+    cleaned: list[int] = field(default_factory=list)
     personal_data: Counter[str] = field(default_factory=Counter)
     redacted_rows: int = 0
     is_table: bool = False
     refused: list[tuple[int, dict[str, Any]]] = field(default_factory=list)
     refused_labels: dict[str, Counter[str]] = field(default_factory=dict)
 
-    def keep(self, place: int, row: Row, example: Example, tokens: int) -> None:
-        """Take an example that nothing speaks against so far."""
+    def keep(
+        self,
+        place: int,
+        row: Row,
+        example: Example,
+        tokens: int,
+        cleaned: Collection[str] = (),
+    ) -> None:
+        """Take an example that nothing speaks against so far, and the rules that changed it."""
         self.examples.append(example)
         self.is_table = not isinstance(row.raw, str)
         self.raws.append(_json(row.raw) if self.is_table else row.raw)
         self.places.append(place)
         self.tokens.append(tokens)
         self.splits.append(SPLITS.index(row.split) if row.split else -1)
+        self.cleaned.append(sum(1 << CLEANING.index(rule) for rule in cleaned))
 
     def reject(self, place: int, row: Row, source: str, finding: Finding) -> None:
         """Take note of a row that goes, and why."""
@@ -137,7 +149,9 @@ class ShardWriter:
         examples = self.examples
         codes = {label: code for code, label in enumerate(labels)}
         keys = [keys_of(example) for example in examples]
-        words, lengths = flat_words(compared_text(example) for example in examples)
+        texts = (text for example in examples for text in compared_texts(example))
+        words, of_texts = flat_words(texts)
+        lengths, answers = of_texts.reshape(-1, 2).sum(axis=1), of_texts[1::2]
         numbers: dict[str, NDArray[Any]] = {
             "content": _keys([found.content for found in keys]),
             "prompt": _keys([found.prompt for found in keys])[:, 0],
@@ -151,6 +165,9 @@ class ShardWriter:
             "turns": np.array([_turns(example) for example in examples], np.uint16),
             "tokens": np.array(self.tokens, np.int32),
             "split": np.array(self.splits, np.int8),
+            "cleaned": np.array(self.cleaned, np.uint8),
+            "answers": answers.astype(np.int32),
+            "answer": np.array([answer_key(example) for example in examples], np.uint64),
             "words": words,
             "lengths": lengths,
         }

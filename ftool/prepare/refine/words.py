@@ -48,6 +48,8 @@ _vocabulary = _Vocabulary()
 
 def word_hashes(text: str) -> "array[int]":
     """Return the hash of every word of a text: runs of letters, digits and `_`, case ignored."""
+    if not text:
+        return array("I")
     lower = text.lower()
     if lower.isascii():
         words = lower.translate(_TO_WORDS).split()

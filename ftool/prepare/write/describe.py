@@ -9,7 +9,7 @@ import numpy as np
 
 from ftool.artifacts import read_jsonl
 from ftool.example import SPLITS
-from ftool.prepare.decide.table import Table
+from ftool.prepare.decide.table import Table, count_reasons, in_reasons
 from ftool.prepare.refine.redact import find_personal_data
 from ftool.wording import counted, listed
 
@@ -115,7 +115,7 @@ def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]")
             is_sample=bool(manifest["sampled"]),
         ),
         *_leak_notes(table, places),
-        *_split_notes(manifest),
+        *_split_notes(manifest, table),
         *_personal_labels(manifest["label_names"]),
     ]
 
@@ -277,16 +277,34 @@ def _leak_notes(table: Table, places: "NDArray[np.int8]") -> list[str]:
     return found
 
 
-def _split_notes(manifest: Mapping[str, Any]) -> list[str]:
-    """Tell where a split that the recipe asks for stayed empty."""
-    data, kept = manifest["recipe"]["data"], manifest["rows"]["kept"]
-    assigned = {source["split"] for source in data["sources"]}
-    return [
-        f"{split} is empty, though data.split.{split} asks for {data['split'][split]:g}: there are"
-        " too few rows of a label, or one group or prompt holds most of them"
-        for split in ("validation", "test")
-        if data["split"][split] and not kept[split] and split not in assigned
-    ]
+def _split_notes(manifest: Mapping[str, Any], table: Table) -> list[str]:
+    """Tell where a split that the recipe asks for stayed empty, and which rows it lost."""
+    data, rows = manifest["recipe"]["data"], manifest["rows"]
+    kept = rows["kept"]
+    found = []
+    for split in ("train", "validation", "test"):
+        own = [n for n, source in enumerate(data["sources"]) if source["split"] == split]
+        if kept[split]:
+            continue
+        if own:
+            lost = count_reasons(table, own)
+            found.append(f"{split} is empty: all rows of its sources went ({in_reasons(lost)})")
+        elif split != "train" and data["split"][split]:
+            found.append(
+                f"{split} is empty, though data.split.{split} asks for {data['split'][split]:g}: "
+                f"{_why_empty(sum(kept.values()), rows['rejected'])}"
+            )
+    return found
+
+
+def _why_empty(kept: int, rejected: Mapping[str, int]) -> str:
+    """Say that too few rows are left where rejections are the greater part, or how they hang."""
+    lost = sum(rejected.values())
+    few = "there are too few rows of a label, or one group, prompt or passage holds most of them"
+    if not lost:
+        return few
+    told = f"{lost:,} of {kept + lost:,} rows were rejected ({in_reasons(rejected)})"
+    return f"{told}, {kept:,} are left" if lost >= kept else f"{few}; {told}"
 
 
 def _personal_labels(names: Sequence[str]) -> list[str]:

@@ -12,11 +12,11 @@ from ftool.prepare.read.formats import Reader
 from ftool.prepare.read.plan import plan_input, planned_rows
 from ftool.prepare.read.rows import Row, Unusable
 from ftool.prepare.read.sources import Input, find_inputs, input_encoding
-from ftool.prepare.refine.clean import CLEANERS, clean
+from ftool.prepare.refine.clean import RULES, clean
 from ftool.prepare.refine.filters import checks
 from ftool.prepare.refine.redact import redact
 from ftool.prepare.refine.tokens import token_counter
-from ftool.prepare.write.folder import REJECTED
+from ftool.prepare.write.folder import REJECTED, refused_rows
 
 if TYPE_CHECKING:
     from ftool.recipe.schema import Recipe
@@ -99,11 +99,13 @@ def _of_row(recipe: "Recipe", found: Input, row: Row) -> tuple[list[Step], Examp
         raw = reader.example(row)
     except Unusable as why:
         return [Step("read", _told(why.reason, why.detail), False)], None
-    example, personal = redact(clean(raw, data.clean), data.clean)
+    cleaned, changed = clean(raw, data.clean)
+    example, personal = redact(cleaned, data.clean)
+    rules = [rule for rule in RULES if rule in changed]
     held_out = found.source.split in {"validation", "test"}
     steps = [
         Step("read", f"{_parts(raw)} of the columns {', '.join(reader.columns)}", True),
-        Step("clean", _cleaning(raw, recipe)),
+        Step("clean", f"changed by {', '.join(rules)}" if rules else "nothing to change"),
         *_personal(personal, data.clean.personal_data, held_out=held_out),
         *(Step(*check) for check in checks(example, data, held_out=held_out)),
         *_tokens(recipe, example, held_out=held_out),
@@ -117,19 +119,6 @@ def _parts(example: Example) -> str:
         return f"a text of {len(example.text):,} characters"
     label = f" with the label `{example.label}`" if example.label else ""
     return f"{' > '.join(message.role for message in example.messages)}{label}"
-
-
-def _cleaning(raw: Example, recipe: "Recipe") -> str:
-    """Name the cleaners that change something, each tried alone."""
-    settings = recipe.data.clean
-    off = {"unicode": False, "html": "keep", "quoted_replies": "keep"}
-    changed = [
-        name
-        for name in CLEANERS
-        if clean(raw, settings.model_copy(update={k: v for k, v in off.items() if k != name}))
-        != clean(raw, settings.model_copy(update=off))
-    ]
-    return f"changed by {', '.join(changed)}" if changed else "nothing to change but white space"
 
 
 def _personal(found: Mapping[str, int], mode: str, *, held_out: bool) -> Iterator[Step]:
@@ -152,21 +141,33 @@ def _tokens(recipe: "Recipe", example: Example, *, held_out: bool) -> Iterator[S
 
 
 def _outcome(folder: Path, shown: str, line: int) -> Step:
-    """Return where the row is in the prepared dataset."""
+    """Return where the row is: in what the last preparation wrote, also where it was refused."""
+    refused = refused_rows(folder)
+    if refused is not None:
+        return _rejection(refused, shown, line) or Step(
+            "outcome", f"not rejected, but the preparation was refused: see {refused}"
+        )
     try:
         dataset = PreparedDataset.open(folder)
     except FtoolError:
         return Step("outcome", f"not known before {folder} is prepared: run ftool prepare")
-    for record in read_jsonl(folder / REJECTED):
-        if (record["source"], record["line"]) == (shown, line):
-            measured = "" if record["value"] is None else f" ({_measured(record)})"
-            return Step("outcome", f"{_told(record['reason'], record['detail'])}{measured}", False)
+    if (rejection := _rejection(folder / REJECTED, shown, line)) is not None:
+        return rejection
     for split in SPLITS:
         if dataset.count(split) and any(
             (example.source, example.line) == (shown, line) for example in dataset.examples(split)
         ):
             return Step("outcome", f"kept in {split}", True)
     return Step("outcome", f"{folder} was prepared before this row was there: run ftool prepare")
+
+
+def _rejection(file: Path, shown: str, line: int) -> Step | None:
+    """Return what rejected.jsonl says of a row, None where it is not in it."""
+    for record in read_jsonl(file):
+        if (record["source"], record["line"]) == (shown, line):
+            measured = "" if record["value"] is None else f" ({_measured(record)})"
+            return Step("outcome", f"{_told(record['reason'], record['detail'])}{measured}", False)
+    return None
 
 
 def _told(reason: str, detail: str) -> str:

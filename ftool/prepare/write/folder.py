@@ -140,6 +140,17 @@ def fresh_partial(target: Path) -> Path:
     return partial
 
 
+def refused_rows(target: Path) -> Path | None:
+    """Return the rejected rows of a preparation that was refused after the one that stands."""
+    file = sibling(target, "partial") / REJECTED
+    return file if file.is_file() else None
+
+
+def forget_refused(target: Path) -> None:
+    """Remove what a refused preparation left, where the dataset is what is wanted again."""
+    shutil.rmtree(sibling(target, "partial"), ignore_errors=True)
+
+
 def put_in_place(partial: Path, target: Path) -> None:
     """Swap the finished folder with the earlier one, which is then removed."""
     old = sibling(target, "old")

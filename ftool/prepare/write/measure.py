@@ -10,8 +10,9 @@ import numpy as np
 from ftool.example import SPLITS, Example
 from ftool.keys import compared_text
 from ftool.prepare.decide.near import Pairs
-from ftool.prepare.decide.table import Table, mixed
+from ftool.prepare.decide.table import Table, count_reasons, mixed
 from ftool.prepare.refine.language import detect_language
+from ftool.prepare.refine.shard import CLEANING
 from ftool.prepare.refine.tokens import TokenCounter, tokenizer_of
 
 if TYPE_CHECKING:
@@ -26,17 +27,6 @@ SAMPLE_ROWS = 2_000
 _BINS = 20
 _SIMILARITIES = (0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0)
 _CLUSTERS = 20
-
-
-def count_reasons(table: Table) -> dict[str, int]:
-    """Return how many rows each reason removed, most first."""
-    counts: Counter[str] = Counter()
-    for shard in table.shards:
-        counts.update(shard.about["refused"])
-    for reason, times in zip(*np.unique(table.reason, return_counts=True), strict=True):
-        if reason:
-            counts[table.reasons[reason]] += int(times)
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
 
 
 def count_labels(table: Table, places: "NDArray[np.int8]") -> dict[str, dict[str, int]]:
@@ -71,6 +61,7 @@ def measure(
         "tokens": _tokens(table, sample, recipe, counter),
         "languages": _languages(sample) if data.filter.languages else None,
         "turns": _turns(table) if data.kind == "chat" else {},
+        "cleaned": count_cleaned(table),
         "personal_data": _personal_data(table, data),
         "duplicates": _duplicates(table, pairs, rejected),
         "contamination": {
@@ -129,6 +120,12 @@ def _turns(table: Table) -> dict[str, int]:
         return {}
     turns, counts = np.unique(table.numbers("turns")[table.stays], return_counts=True)
     return {str(turn): int(count) for turn, count in zip(turns, counts, strict=True)}
+
+
+def count_cleaned(table: Table) -> dict[str, int]:
+    """Return how many of the examples that stay each rule of cleaning has changed."""
+    bits = table.numbers("cleaned")[table.stays].astype(np.int64)
+    return {rule: int((bits >> bit & 1).sum()) for bit, rule in enumerate(CLEANING)}
 
 
 def _personal_data(table: Table, data: "Data") -> dict[str, Any]:

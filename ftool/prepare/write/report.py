@@ -109,6 +109,7 @@ def _content(manifest: Mapping[str, Any]) -> dict[str, Any]:
         "languages": _languages(statistics.get("languages")),
         "duplicates": _duplicates(statistics.get("duplicates")),
         "contamination": statistics.get("contamination"),
+        "cleaned": list((statistics.get("cleaned") or {}).items()),
         "personal_data": _personal_data(statistics.get("personal_data")),
         "settings": list(_flat(manifest.get("recipe", {}))),
     }

@@ -76,9 +76,10 @@ class Clean(Block):
     """How text is rewritten."""
 
     unicode: bool = True
-    """Repair mis-decoded characters (ftfy) and compose accents (NFC)."""
+    """Repair mis-decoded characters (ftfy) and compose accents; code stays."""
     html: Literal["auto", "strip", "keep"] = "auto"
-    """Turn HTML into text, faster with `ftool[web]`; `auto` only where tags are found."""
+    """Turn HTML into text, faster with `ftool[web]`: `auto` where what a user writes, or a text of
+    a corpus, is an HTML mail or page; `strip` in answers too. Code stays."""
     quoted_replies: Literal["strip", "keep"] = "strip"
     """Remove quoted earlier mails and signatures from user messages."""
     personal_data: Literal["mask", "drop", "keep"] = "mask"
@@ -91,7 +92,7 @@ class Filter(Block):
     """Which examples are kept; rows of an assigned validation or test source always are."""
 
     min_characters: Annotated[int, Field(ge=0), NUMBER] = 2
-    """Shortest prompt or text, in characters."""
+    """Shortest prompt or text, in characters; a wide one (Chinese, an emoji) counts as two."""
     max_characters: Positive | None = None
     """Longest example, in characters."""
     max_tokens: Positive | None = None
@@ -114,7 +115,8 @@ class Dedup(Block):
     exact: bool = True
     """Remove repeats that differ in case or white space only."""
     near: Annotated[float, Field(ge=0.5, le=1), NUMBER] | None = 0.8
-    """Jaccard similarity of five-word shingles from which a row repeats another; null keeps it."""
+    """Jaccard similarity of five-word shingles from which a row repeats another; null keeps it.
+    What many rows share is set aside; another label or answer is no repeat."""
 
 
 class Split(Block):

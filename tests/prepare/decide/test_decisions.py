@@ -119,7 +119,7 @@ def test_one_canned_sentence_does_not_empty_train_but_most_of_a_test_row_does(
     made = prepare(recipe_for(tmp_path, "a.csv"), output=tmp_path / "data")
     assert "contaminated" not in made.rejected
     held_out = next(iter(made.examples("test")))
-    quoted = f"{held_out.prompt[-1].content} {text(*run_of(60, 30))}"
+    quoted = f"{held_out.prompt[-1].content} {text(*run_of(60, 90))}"
     write_csv(tmp_path / "a.csv", [*rows, (quoted, "a")])
     again = prepare(recipe_for(tmp_path, "a.csv"), output=tmp_path / "data")
     assert reasons(again).get("a.csv:42") == "contaminated"

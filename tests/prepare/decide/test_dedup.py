@@ -136,8 +136,12 @@ def near(folder: Path, rows: list[Given], *, wanted: bool = True, threshold: flo
     steps: list[tuple[str, int, int | None]] = []
     pairs = find_near(made, threshold, workers=2, on_progress=lambda *step: steps.append(step))
     assert steps == [("comparing", number, 16) for number in range(1, 17)]
-    drop_near(made, pairs, exact=wanted)
+    drop_near(made, pairs.repeats, exact=wanted)
     return made
+
+
+def repeats(made: Table) -> Pairs:
+    return find_near(made, 0.8, workers=1, on_progress=lambda *_: None).repeats
 
 
 def test_a_near_duplicate_goes_with_its_similarity(tmp_path: Path) -> None:
@@ -148,10 +152,45 @@ def test_a_near_duplicate_goes_with_its_similarity(tmp_path: Path) -> None:
     assert abs(made.value[1] - 35 / 37) < 1e-6
 
 
-def test_a_near_duplicate_of_another_label_says_so(tmp_path: Path) -> None:
-    text = list(range(40))
-    made = near(tmp_path, [row(sentence(*text), "a"), row(sentence(*text[:-1], 99), "b")])
-    assert told(made) == [(2, "near_duplicate", "0.95 like 0.csv:1, labelled `a`")]
+def test_another_label_or_answer_is_no_near_duplicate(tmp_path: Path) -> None:
+    one, other = sentence(*range(40)), sentence(*range(39), 99)
+    assert reasons_of(near(tmp_path / "label", [row(one, "a"), row(other, "b")])) == {}
+    assert reasons_of(near(tmp_path / "none", [row(one, "a"), row(other, answer="a")])) == {}
+    long = sentence(*range(100, 130))
+    answers = [
+        ("yes", "no", False),
+        ("1", "2", False),
+        ("a > b", "a < b", False),
+        ("Yes.", "yes", True),
+        ("the mill", "the  mill!", True),
+        (long, f"{long} word7", True),
+        (long, sentence(*range(200, 230)), False),
+        (long, "yes", False),
+        ("+", "-", False),
+        ("+", "+", True),
+    ]
+    for number, (first, second, repeats) in enumerate(answers):
+        rows = [row(one, answer=first), row(other, answer=second)]
+        assert reasons_of(near(tmp_path / str(number), rows)) == (
+            {1: "near_duplicate"} if repeats else {}
+        )
+        labelled = [row(one, "x", answer=first), row(other, "x", answer=second)]
+        assert bool(reasons_of(near(tmp_path / f"{number}x", labelled))) is repeats
+
+
+def test_one_prompt_with_two_answers_beside_a_label(tmp_path: Path) -> None:
+    rows = [
+        row("hi there", "a", answer="first answer"),
+        row("hi there", "a", answer="second answer"),
+        row("hi there", "a", answer="First  answer"),
+        row("hi there", "b", answer="third answer"),
+        row("hi there", "b", answer="first answer"),
+    ]
+    assert exact(tmp_path, rows) == [
+        (3, "exact_duplicate", "same as 0.csv:1"),
+        (4, "conflicting_label", "same as 0.csv:1, labelled `a`"),
+        (5, "conflicting_label", "same as 0.csv:1, labelled `a`"),
+    ]
 
 
 def test_in_a_chain_only_what_repeats_a_row_that_stays_goes(tmp_path: Path) -> None:
@@ -165,7 +204,7 @@ def test_in_a_chain_only_what_repeats_a_row_that_stays_goes(tmp_path: Path) -> N
 
 def test_a_row_that_went_already_sends_no_other_away(tmp_path: Path) -> None:
     made = table(tmp_path, [row(text, "a") for text in chain()])
-    pairs = find_near(made, 0.8, workers=1, on_progress=lambda *_: None)
+    pairs = repeats(made)
     assert sorted(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True)) == [(0, 1), (1, 2)]
     made.reject(np.array([0]), "unknown_label")
     drop_near(made, pairs, exact=True)
@@ -186,12 +225,12 @@ def test_what_an_earlier_preparation_put_somewhere_goes_before_new_rows(tmp_path
     text = list(range(40))
     made = table(tmp_path, [row(sentence(*text[:-1], n), "a") for n in (98, 99, 39)])
     made.earlier[:] = [LOOSE, SPLITS.index("train"), SPLITS.index("test")]
-    drop_near(made, find_near(made, 0.8, workers=1, on_progress=lambda *_: None), exact=True)
+    drop_near(made, repeats(made), exact=True)
     assert reasons_of(made) == {0: "near_duplicate", 1: "near_duplicate"}
     assert made.twin.tolist() == [2, 2, -1]
     made = table(tmp_path / "train", [row(sentence(*text[:-1], n), "a") for n in (98, 99)])
     made.earlier[:] = [LOOSE, SPLITS.index("train")]
-    drop_near(made, find_near(made, 0.8, workers=1, on_progress=lambda *_: None), exact=True)
+    drop_near(made, repeats(made), exact=True)
     assert reasons_of(made) == {0: "near_duplicate"}
 
 
@@ -212,7 +251,7 @@ def test_texts_without_roles_are_compared_too(tmp_path: Path) -> None:
     text = list(range(40))
     given = [(Example(id="", text=sentence(*text[:-1], last)), 0) for last in (1, 2)]
     made = table_of(tmp_path, given, kind="text", splits=ASSIGNED)
-    drop_near(made, find_near(made, 0.8, workers=1, on_progress=lambda *_: None), exact=True)
+    drop_near(made, repeats(made), exact=True)
     assert reasons_of(made) == {1: "near_duplicate"}
 
 

@@ -1,4 +1,5 @@
 import time
+from typing import Any
 
 import pytest
 from ftfy import TextFixerConfig, fix_text
@@ -7,13 +8,35 @@ from hypothesis import strategies as st
 
 from ftool.example import Example, Message
 from ftool.prepare.refine.clean import (
+    _FTFY,
     _MAY_BE_DAMAGED,
     clean,
-    clean_text,
     clean_unicode,
+    plain_spaces,
     strip_quoted_replies,
 )
 from ftool.recipe.blocks.data import Clean
+
+
+def mail(text: str, **settings: Any) -> str:
+    """Return what a user's message becomes."""
+    messages = (Message("user", text), Message("assistant", "x"))
+    return clean(Example(id="a", messages=messages), Clean(**settings))[0].messages[0].content
+
+
+def answer(text: str, **settings: Any) -> str:
+    """Return what an answer becomes."""
+    messages = (Message("user", "x"), Message("assistant", text))
+    return clean(Example(id="a", messages=messages), Clean(**settings))[0].messages[1].content
+
+
+def document(text: str, **settings: Any) -> str:
+    """Return what a text of a corpus becomes."""
+    return clean(Example(id="a", text=text), Clean(**settings))[0].text or ""
+
+
+def rules(example: Example, **settings: Any) -> set[str]:
+    return set(clean(example, Clean(**settings))[1])
 
 
 @pytest.mark.parametrize(
@@ -21,11 +44,14 @@ from ftool.recipe.blocks.data import Clean
     [
         ("schÃ¶n", "schön"),
         ("e\u0301", "é"),
-        ("AT&amp;T", "AT&T"),
+        ("AT&amp;T", "AT&amp;T"),
         ("“quoted”", "“quoted”"),
         ("a\r\nb\rc", "a\nb\nc"),
         ("a\x07b\x00c\x7f\td", "abc\td"),
-        ("10\u00a0000\u202f€", "10 000 €"),
+        ("10\u00a0000\u202f€", "10\u00a0000\u202f€"),
+        ("か\u3099", "が"),
+        ("\u1112\u1161\u11ab", "한"),
+        ("cafe\u0301 cafÃ©", "café café"),
         ("plain & simple", "plain & simple"),
         ("Größe \u2013 “schön”, é", "Größe \u2013 “schön”, é"),
         ("Größe und schÃ¶n", "Größe und schön"),
@@ -43,7 +69,7 @@ ISOLATED = "äöüßÄÖÜàâçéèêëîïôùûñáíóúÉ€\u2013\u2014\u2
 def test_what_is_taken_for_whole_is_whole(text: str) -> None:
     """Texts that never reach ftfy are those that it would not change."""
     if not _MAY_BE_DAMAGED.search(text):
-        assert fix_text(text, TextFixerConfig(uncurl_quotes=False, explain=False)) == text
+        assert fix_text(text, TextFixerConfig(**_FTFY)) == text
 
 
 @pytest.mark.parametrize("letter", ISOLATED)
@@ -51,7 +77,7 @@ def test_what_is_taken_for_whole_is_whole(text: str) -> None:
 def test_single_letters_are_whole(letter: str, around: str) -> None:
     text = around.replace("{}", letter)
     assert not _MAY_BE_DAMAGED.search(text)
-    assert fix_text(text, TextFixerConfig(uncurl_quotes=False, explain=False)) == text
+    assert fix_text(text, TextFixerConfig(**_FTFY)) == text
 
 
 MAIL = """Thanks, that works.
@@ -156,7 +182,7 @@ def test_lines_of_telephones_go(line: str) -> None:
 )
 def test_what_only_looks_like_a_quote_stays(text: str) -> None:
     assert strip_quoted_replies(text) == text
-    assert clean_text(text, Clean(), by_user=True) == text
+    assert mail(text) == text
 
 
 @pytest.mark.parametrize(
@@ -202,44 +228,179 @@ def test_stripping_only_takes_whole_lines_away_and_leaves_something(lines: list[
 @given(st.text(alphabet=st.sampled_from(" aB.,?'\"0-_:;/~\t\n\r>")))
 def test_a_plain_line_is_cleaned_as_any_text(text: str) -> None:
     """The short way for plain lines and the long way by the first byte of markup agree."""
-    padded = clean_text(text + "\n\n<", Clean(), by_user=False)
-    assert padded.removesuffix("<").strip() == clean_text(text, Clean(), by_user=False)
+    assert mail(text + "\n\n<").removesuffix("<").strip() == mail(text).strip()
+    assert answer(text + "\n\n<").removesuffix("<").rstrip() == answer(text)
 
 
-def test_white_space_keeps_indentation() -> None:
+FOLDED = [
+    "\uff21\uff22\uff23\uff0c\uff08\uff11\uff09\uff01",  # wide letters and signs
+    "早上九点\uff0c晚上八点关门\uff08周日休息\uff09\uff01",
+    "\uff8a\uff9f\uff7f\uff7a\uff9d",  # narrow kana
+    "\ufb01ne \ufb02ow, \u0133s",  # ligatures
+    "&lt;b&gt; &amp; &nbsp;",
+    "\u201ccurled\u201d \u2018quotes\u2019",
+    "3 \u212a, 5 \u2126, 1 \u212b",  # Kelvin, Ohm, Angstrom
+    "½ ² ™ …",
+    "神\ufa19",
+]
+
+
+@pytest.mark.parametrize("text", FOLDED)
+def test_what_is_no_damage_keeps_its_form(text: str) -> None:
+    assert (mail(text), answer(text), document(text)) == (text, text, text)
+
+
+@pytest.mark.parametrize(("text", "mended"), [("cafÃ©", "café"), ("â€œhiâ€\u009d", "“hi”")])
+def test_damage_is_mended_everywhere_but_in_code(text: str, mended: str) -> None:
+    for clean_as in (mail, answer, document):
+        assert clean_as(text) == mended
+        assert clean_as(f"{text} `{text}`") == f"{mended} `{text}`"
+
+
+RIGHT = [
+    "    total = a + b\n\n\n    return total",
+    '<button class="pay">Pay</button>',
+    "<div><p>Hello</p></div>",
+    "A line  \nand a break\n\n\n\nthe end",
+    "a\tb\n\tc",
+    "10\u00a0000 €",
+    " yes",
+    "- a\n\n  - b\n\n\n- c",
+    "On 3 May 10:12 Jo wrote:\n> hi",
+    "```\nx  \n\n\n\ty\n```",
+    "-- \nJo",
+]
+
+
+@pytest.mark.parametrize("text", RIGHT)
+def test_what_the_assistant_says_is_right_as_it_stands(text: str) -> None:
+    assert answer(text + " \n\t\n") == text
+    system = (Message("system", text), Message("user", "x"), Message("assistant", "y"))
+    assert clean(Example(id="a", messages=system), Clean())[0].messages[0].content == text
+    earlier = (Message("user", "x"), Message("assistant", text), Message("user", "y"))
+    example = Example(id="a", messages=(*earlier, Message("assistant", "z")))
+    assert clean(example, Clean())[0] is example
+
+
+PLAIN = st.characters(
+    codec="utf-8",
+    exclude_categories=("Cc", "Cs", "Co", "Cn", "Cf", "Zl", "Zp", "Mn"),
+)
+
+
+@given(
+    st.text(alphabet=st.sampled_from("<>&;`~ \n\t-#*ab1='\"/|") | st.characters(max_codepoint=126))
+)
+def test_any_answer_in_plain_characters_passes(text: str) -> None:
+    """ASCII cannot be damaged: only controls and what is behind the last sign may go."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")
+    kept = "".join(sign for sign in lines if sign.isprintable() or sign in "\t\n")
+    found = "".join(sign for sign in answer(text) if sign.isprintable() or sign in "\t\n")
+    if "\x1b" not in text:  # a terminal's sequence goes as a whole
+        assert found.rstrip() == kept.rstrip()
+
+
+@given(st.text(alphabet=PLAIN))
+def test_any_answer_passes_that_is_not_damaged(text: str) -> None:
+    if fix_text(text, TextFixerConfig(**_FTFY)) == text:
+        assert answer(text) == text.rstrip()
+
+
+@given(
+    st.text(alphabet=st.sampled_from("<>&; \n\t-ab'\"/éÃ©\u00a0\x07ﬁ")),
+    st.sampled_from(("```", "~~~~")),
+)
+def test_what_stands_in_a_fence_passes_byte_for_byte(code: str, fence: str) -> None:
+    block = f"{fence}html\n{code}\n{fence}"
+    for text in (f"Look:\n{block}", f"<p>Hello</p>\n\n{block}\n<p>Thanks</p>"):
+        for clean_as in (mail, answer, document):
+            assert block in clean_as(text)
+
+
+def test_what_stands_around_code_is_judged_alone() -> None:
+    block = "```html\n<p>x</p>\n```"
+    assert mail(f"<p>Hello <b>you</b></p>\n{block}") == f"Hello you\n\n{block}"
+    assert mail(f"why `<p>`?\n{block}") == f"why `<p>`?\n{block}"
+    quoted = f"see\n{block}\n\nOn 3 May 10:12 Jo <a@example.org> wrote:\n> old `x`\n"
+    assert mail(quoted) == f"see\n{block}"
+
+
+def test_white_space_of_mail() -> None:
     text = "\n\n  def f():  \n\n\n\n    return 1\t\n\n"
-    assert clean_text(text, Clean()) == "def f():\n\n    return 1"
+    assert mail(text) == "  def f():  \n\n\n\n    return 1"
+    assert mail("  Hello,  \n\n\n\nwhere is it?\n") == "Hello,\n\nwhere is it?"
+    assert mail("\n  one line ") == "one line"
+    assert mail("10\u00a0000\u202f€") == "10 000 €"
+    assert plain_spaces("a\u2007b") == "a b"
 
 
 def test_who_is_cleaned_of_what() -> None:
-    mail = "Hi <p>\n-- \nJo"
+    mail = "<p>Hi</p>\n-- \nJo"
     example = Example(
         id="a",
         messages=(
             Message("user", mail),
             Message("assistant", mail),
             Message("tool", mail),
-            Message("assistant", "a_b "),
+            Message("assistant", " a  b\n"),
         ),
-        label="a_b ",
+        label=" a  b\n",
     )
-    cleaned = clean(example, Clean())
-    assert [message.content for message in cleaned.messages] == ["Hi", "Hi\n\n--\nJo", mail, "a_b"]
-    assert cleaned.label == cleaned.completion == "a_b"
-    assert clean(Example(id="a", text=" x "), Clean()).text == "x"
+    cleaned, changed = clean(example, Clean(html="strip"))
+    contents = [message.content for message in cleaned.messages]
+    assert contents == ["Hi", "Hi\n\n--\nJo", mail, "a b"]
+    assert cleaned.label == cleaned.completion == "a b"
+    assert changed == {"html", "quoted_replies", "white_space"}
+
+
+def test_a_label_beside_an_answer_is_no_answer() -> None:
+    messages = (Message("user", "x"), Message("assistant", "  two\n  lines "))
+    cleaned, _ = clean(Example(id="a", messages=messages, label="a\n b"), Clean())
+    assert (cleaned.label, cleaned.completion) == ("a b", "  two\n  lines")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "changed"),
+    [
+        ("def f():\n\n\n    return 1  \n", "def f():\n\n\n    return 1", {"white_space"}),
+        ("# A\n\n\n- x  \n  y", "# A\n\n\n- x  \n  y", set()),
+        ("<html><body><p>a</p></body></html>", "a", {"html", "white_space"}),
+        ("one<br>two<br>three", "one<br>two<br>three", set()),
+        ("<p align=center>x</p>\n\n# Tool\nwords", "<p align=center>x</p>\n\n# Tool\nwords", set()),
+        ("<p>x</p>\n```\n<b>\n```", "<p>x</p>\n```\n<b>\n```", set()),
+        ("cafÃ©", "café", {"unicode"}),
+        ("-- \nx", "-- \nx", set()),
+    ],
+)
+def test_texts_of_a_corpus(text: str, expected: str, changed: set[str]) -> None:
+    assert document(text) == expected
+    assert rules(Example(id="a", text=text)) == changed
+
+
+def test_what_nothing_changes_is_the_same_object() -> None:
+    example = Example(id="a", messages=(Message("user", "hi"), Message("assistant", "<b>")))
+    cleaned, changed = clean(example, Clean())
+    assert cleaned is example and not changed
 
 
 @pytest.mark.parametrize(
     "text",
-    ["<b>" * 50_000, " " * 200_000 + "x", "Sent from my " + "a" * 100_000 + "\nx", "<" * 100_000],
+    [
+        *("<b>" * 50_000, " " * 200_000 + "x", "Sent from my " + "a" * 100_000 + "\nx"),
+        *("<" * 100_000, "<!-- -->" * 20_000, "`a" * 50_000, "```\n" * 25_000, "``" * 50_000),
+        *("a <br" * 20_000, "\n " * 50_000, "~~~\n" * 25_001, "{{" * 50_000),
+    ],
 )
 def test_long_hostile_texts_take_no_time(text: str) -> None:
-    clean_text(text, Clean(), by_user=True)
+    started = time.process_time()
+    for clean_as in (mail, answer, document):
+        clean_as(text)
+    assert time.process_time() - started < 3
 
 
-@given(st.text(alphabet=st.sampled_from("<>!/[]-&;ab p\n\"'=é")))
-def test_any_text_can_be_cleaned_and_once_is_enough_for_white_space(text: str) -> None:
-    settings = Clean(html="strip")
-    cleaned = clean_text(text, settings, by_user=True)
-    assert cleaned == cleaned.strip()
-    assert "\n\n\n" not in cleaned
+@given(st.text(alphabet=st.sampled_from("<>!/[]-&;ab p\n\"'=é`~")))
+def test_any_text_can_be_cleaned(text: str) -> None:
+    for html in ("strip", "auto", "keep"):
+        cleaned = mail(text, html=html)
+        assert cleaned == cleaned.rstrip()
+        assert cleaned or html != "keep" or not text.strip()

@@ -3,7 +3,7 @@ import string
 
 import pytest
 
-from ftool.prepare.refine.credentials import TOKENS
+from ftool.prepare.refine.credentials import TOKENS, is_sample
 from ftool.prepare.refine.redact import find_personal_data
 
 
@@ -118,3 +118,29 @@ def test_values_of_secrets(text: str, value: str) -> None:
 )
 def test_words_placeholders_and_code_stay(text: str) -> None:
     assert secrets(text) == []
+
+
+SAMPLES = [
+    *("user@example.com", "me@shop.example", "admin@localhost", "jo@mail.test"),
+    *("YOUR_API_KEY", "sk-xxxx", "<your-token>", "AKIAIOSFODNN7EXAMPLE", "changeme", "test1234"),
+    *("sk-1234567890abcdef1234567890abcdef", "abc123", "user:password", "root:root"),
+    *("203.0.113.7", "2001:db8::1", "+1 212 555 0123", "4111 1111 1111 1111"),
+    "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY",
+]
+NO_SAMPLES = [
+    *("anna@kunde.de", "jo@example.com.evil.io", "hunter2!", "Tr0ub4dor", "app:Tr0ub4dor"),
+    *("81.2.69.160", "192.168.0.12", "+44 20 7123 9876", "mytestserver#99x", "!!!"),
+    KEYS["ghp_"],
+    KEYS["AKIA"],
+    KEYS["sk-"],
+]
+
+
+@pytest.mark.parametrize("value", SAMPLES)
+def test_samples(value: str) -> None:
+    assert is_sample(value)
+
+
+@pytest.mark.parametrize("value", NO_SAMPLES)
+def test_what_may_be_somebodys(value: str) -> None:
+    assert not is_sample(value)

@@ -258,3 +258,16 @@ def test_the_first_fault_is_the_first_failed_check() -> None:
 def test_every_reason_has_words_and_its_place() -> None:
     assert set(CHECKS) <= set(REASONS)
     assert list(CHECKS)[:3] == sorted(EMPTINESS, key=list(CHECKS).index)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "passes"),
+    [
+        *(("好", True), ("네", True), ("は", True), ("\N{THUMBS UP SIGN}", True)),
+        *(("k", False), ("?", False), ("é", False), ("\N{HALFWIDTH KATAKANA LETTER HA}", False)),
+    ],
+)
+def test_one_wide_character_is_long_enough(prompt: str, passes: bool) -> None:
+    for example in (talk(prompt, "x"), text(prompt)):
+        assert (reason(example) != "too_short") is passes
+    assert reason(talk(prompt, "x"), min_characters=3) == "too_short"

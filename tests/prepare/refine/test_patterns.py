@@ -107,6 +107,41 @@ def test_traps(text: str) -> None:
     assert found(text) == []
 
 
+VERSIONS = [
+    "Since firmware 1.3.2.1 the printer stops",
+    "see section 4.2.1.3 of the manual",
+    "Please install 1.3.2.2.",
+    "upgraded from 1.3.2.1 to 1.3.2.2",
+    "v2.0.0.1 and V 2.0.0.1",
+    "SNMP OID 1.3.6.1.2.1 or 1.3.6.1",
+    "## 4.2.1.3 Setup",
+    "the 96.0.4.2 release",
+    "Kapitel 12.40.3.1 und Abschnitt 3.1.2.64",
+    "versión 40.1.2.3",
+    "driver 31.0.101.44",
+]
+ADDRESSES = [
+    ("I log in from {}", "5.6.7.8"),
+    ("server at {}", "81.2.69.160"),
+    ("ip: {}", "1.2.3.4"),
+    ("IP {} is blocked", "4.3.2.1"),
+    ("after the update the host {} is down", "9.8.7.6"),
+    ("{} again", "192.168.0.12"),
+    ("{} again", "81.2.69.160"),
+    ("connected to {}", "10.0.0.5"),
+]
+
+
+@pytest.mark.parametrize("text", VERSIONS)
+def test_versions_and_sections_are_no_addresses(text: str) -> None:
+    assert found(text) == []
+
+
+@pytest.mark.parametrize(("text", "address"), ADDRESSES)
+def test_addresses_beside_other_words(text: str, address: str) -> None:
+    assert found(text.format(address)) == [("IP", address)]
+
+
 def test_the_earlier_pattern_has_the_place() -> None:
     assert found("call 4111 1111 1111 1111") == [("CARD", "4111 1111 1111 1111")]
     assert found("https://jo:s3cret@example.com") == [("SECRET", "jo:s3cret")]

@@ -153,6 +153,31 @@ def test_placeholders_stay_and_their_numbers_are_not_given_again() -> None:
     assert redact(masked, MASK) == (masked, {})
 
 
+@pytest.mark.parametrize(
+    "around",
+    [
+        "```py\nx = '{}'\n```",
+        "run `x {}` now",
+        'client = Client("{}")',
+        "to = '{}'",
+        "~~~\n{}",
+    ],
+)
+def test_samples_in_code_stay_and_what_may_be_somebodys_goes(around: str) -> None:
+    for sample in ("user@example.com", "203.0.113.7", "AKIAIOSFODNN7EXAMPLE"):
+        assert find_personal_data(around.format(sample)) == []
+    for value, kind in (("anna@kunde.de", "EMAIL"), ("81.2.69.160", "IP")):
+        text = around.format(value)
+        assert [(f.kind, text[f.start : f.end]) for f in find_personal_data(text)] == [
+            (kind, value)
+        ]
+
+
+@pytest.mark.parametrize("text", ["write to user@example.com", "'user@example.com' bounced"])
+def test_samples_in_prose_are_masked_as_any_other(text: str) -> None:
+    assert [found.kind for found in find_personal_data(text)] == ["EMAIL"]
+
+
 PARTS = st.sampled_from(
     [
         *("jo@example.com", "+44 7700 900123", "4111 1111 1111 1111", "203.0.113.7", "2001:db8::1"),

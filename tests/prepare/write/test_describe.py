@@ -240,6 +240,28 @@ def test_reasons_and_their_words_agree() -> None:
     assert list(REASONS) == sorted(REASONS)
 
 
+def test_an_empty_split_says_how_many_rows_went_and_why(tmp_path: Path) -> None:
+    table, places = placed(tmp_path, *((str(n), "a", None, 0) for n in range(5)))
+    table.reject(np.array([0, 1, 2]), "near_duplicate")
+    kept = {"train": 2, "validation": 0, "test": 0}
+    asked = {"data": {"sources": [UNASSIGNED], "split": {"validation": 0.1, "test": 0}}}
+    lost = {"kept": kept, "rejected": {"near_duplicate": 3, "too_short": 1}}
+    (told,) = notes(manifest(recipe=asked, rows=lost), table, places)
+    assert told == (
+        "validation is empty, though data.split.validation asks for 0.1: 4 of 6 rows were rejected"
+        " (3 near_duplicate, 1 too_short), 2 are left"
+    )
+    few = {"kept": {**kept, "train": 9}, "rejected": {"too_short": 1}}
+    *_, told = notes(manifest(recipe=asked, rows=few), table, places)
+    assert "too few rows of a label" in told and told.endswith(
+        "1 of 10 rows were rejected (1 too_short)"
+    )
+    sources = [{**UNASSIGNED, "split": "test"}]
+    own = {"data": {"sources": sources, "split": {"validation": 0, "test": 0}}}
+    *_, told = notes(manifest(recipe=own, rows=lost), table, places)
+    assert told == ("test is empty: all rows of its sources went (3 near_duplicate)")
+
+
 def test_a_split_that_stayed_empty_and_labels_that_are_personal_are_told(tmp_path: Path) -> None:
     found = placed(tmp_path, ("1", "a", None, 0))
     asked = {

@@ -35,7 +35,7 @@ def test_before_anything_is_prepared_the_outcome_is_open(desk: Recipe, tmp_path:
         "user > assistant with the label `delivery` of the columns text, label",
         True,
     )
-    assert steps["clean"] == ("nothing to change but white space", None)
+    assert steps["clean"] == ("nothing to change", None)
     assert steps["personal_data"] == ("none found", None)
     assert steps["too_short"] == ("23 characters; at least 2", True)
     assert steps["outcome"][1] is None and "run ftool prepare" in steps["outcome"][0]
@@ -57,6 +57,51 @@ def test_what_was_masked_is_counted_and_shown_masked(desk: Recipe) -> None:
     assert outcomes(found)["personal_data"] == ("masked: 1 EMAIL", None)
     assert found.example is not None
     assert found.example.prompt[-1].content == "write to [EMAIL_1] please"
+
+
+def test_the_rules_that_change_a_row_are_named(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", [("<p>cafÃ© <b>one</b></p>", "a"), ("a plain line", "a")])
+    settings = recipe_for(tmp_path, "a.csv")
+    steps = [outcomes(explain(settings, f"a.csv:{line}"))["clean"][0] for line in (2, 3)]
+    assert steps == ["changed by html, unicode, white_space", "nothing to change"]
+
+
+def test_rows_of_a_preparation_that_was_refused(tmp_path: Path) -> None:
+    """Where too many go, before others are compared and after, and where train stays empty."""
+    rows = [("x", "a"), ("where is my parcel", "a"), ("where is  my parcel", "a")]
+    write_csv(tmp_path / "a.csv", rows)
+    settings = {"split": {"validation": 0, "test": 0}}
+    for allowed, lines in ((0.2, (2,)), (0.5, (2, 4))):
+        recipe = recipe_for(tmp_path, "a.csv", max_rejected_ratio=allowed, **settings)
+        with pytest.raises(DataError, match="rows were rejected"):
+            prepare(recipe, output=tmp_path / "data")
+        for line in (2, 3, 4):
+            found = outcomes(explain(recipe, f"a.csv:{line}", output=tmp_path / "data"))["outcome"]
+            assert (found[1] is False) is (line in lines)
+    held_out = recipe_for(
+        tmp_path, "a.csv", {"path": "a.csv", "split": "test"}, max_rejected_ratio=1, **settings
+    )
+    with pytest.raises(DataError) as caught:
+        prepare(held_out, output=tmp_path / "data")
+    assert "2 leaks_into_test" in caught.value.message
+    assert "rejected.jsonl" in caught.value.hint
+
+
+def test_a_preparation_that_is_refused_comes_after_the_one_that_stands(
+    desk: Recipe, tmp_path: Path
+) -> None:
+    def outcome(recipe: Recipe) -> bool | None:
+        return outcomes(explain(recipe, "a.csv:2", output=tmp_path / "data"))["outcome"][1]
+
+    prepare(desk, output=tmp_path / "data")
+    assert outcome(desk) is True
+    strict = recipe_for(tmp_path, "a.csv", max_rejected_ratio=0, split=desk.data.split.model_dump())
+    with pytest.raises(DataError):
+        prepare(strict, output=tmp_path / "data")
+    assert outcome(strict) is None
+    notes: list[str] = []
+    prepare(desk, output=tmp_path / "data", on_note=notes.append)
+    assert notes[-1].endswith("is up to date") and outcome(desk) is True
 
 
 def test_a_row_that_a_filter_refuses_names_value_and_threshold(desk: Recipe) -> None:

@@ -8,13 +8,40 @@ from hypothesis import strategies as st
 from prepare_tables import row, table_of, write_shard
 
 from ftool.prepare.decide.near import NO_PAIRS, Pairs
-from ftool.prepare.decide.table import Table, read_table
+from ftool.prepare.decide.table import Table, count_reasons, read_table
+from ftool.prepare.read.rows import Row
+from ftool.prepare.refine.shard import Shard, ShardWriter
 from ftool.prepare.write import measure as measure_module
-from ftool.prepare.write.measure import PERCENTILES, count_labels, count_reasons, lengths, measure
+from ftool.prepare.write.measure import (
+    PERCENTILES,
+    count_cleaned,
+    count_labels,
+    lengths,
+    measure,
+)
 from ftool.recipe.blocks.data import Source
 from ftool.recipe.schema import Recipe
 
 TRAIN, VALIDATION, TEST = range(3)
+
+
+def test_what_cleaning_changed_is_counted_of_the_examples_that_stay(tmp_path: Path) -> None:
+    writer = ShardWriter("chat", None)
+    rules = (("html", "white_space"), (), ("white_space", "personal_data"), ("unicode",))
+    for number, changed in enumerate(rules):
+        example, _ = row(f"text {number}", "a")
+        writer.keep(number, Row(number, "raw"), example, 0, changed)
+    about = {"shown": "0.csv", "suffix": "", "origin": 0, "bytes": 1, "columns": []}
+    writer.write(tmp_path / "unit", 4, {**about, "recognised": True, "unused": []})
+    table = read_table([Shard.open(tmp_path / "unit")], [Source(path="0.csv")])
+    counts = {"html": 1, "unicode": 1, "quoted_replies": 0, "white_space": 2, "personal_data": 1}
+    assert count_cleaned(table) == counts
+    table.reject(np.array([0, 3]), "too_long")
+    assert measured(table)["cleaned"] == {
+        **dict.fromkeys(counts, 0),
+        "white_space": 1,
+        "personal_data": 1,
+    }
 
 
 def recipe(**data: object) -> Recipe:

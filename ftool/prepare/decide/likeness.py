@@ -1,0 +1,310 @@
+"""What alike rows make of one another: a repeat, or different rows with a part in common."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from ftool.prepare.decide.near import FEW_ROWS, NO_PAIRS, Pairs, TakeWords
+from ftool.prepare.decide.sieve import Sieve
+from ftool.prepare.decide.threads import mapped
+from ftool.prepare.refine.words import (
+    FEWEST_WORDS,
+    SHINGLE_WORDS,
+    blocks,
+    distinct,
+    jaccard,
+    n_grams,
+    starts,
+    take_parts,
+)
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from ftool.prepare.refine.words import Counts, Hashes
+
+    Flags = NDArray[np.bool_]
+
+RELATED = 0.5
+"""Least similarity of rows that may be of one passage."""
+COMMON_ROWS = 3
+"""A shingle in more rows than this is common to many."""
+PASSAGE_SHARE = 4
+"""A part in more than `FEW_ROWS` rows, or in more than a quarter of all, is an instruction: no
+passage whose rows must stay together."""
+PASSAGE_SHINGLES = 20
+"""Shingles of a passage, at least."""
+MOST_SHARED = 3 << 21
+"""Different shared shingles in memory at once; for more, all rows are read again."""
+_HASH_BITS = 40
+WORDS_AT_ONCE = 1 << 20
+ROWS_AT_ONCE = 1 << 13
+
+
+class Likeness(NamedTuple):
+    """Pairs of alike rows: the second repeats the first, or the two belong into one split."""
+
+    repeats: Pairs
+    together: Pairs
+
+
+NO_LIKENESS = Likeness(NO_PAIRS, NO_PAIRS)
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What is known of all rows.
+
+    Attributes:
+        different: indices of the rows that stay, ascending, one of those that say the same.
+        lengths: words of every row.
+        answers: how many of them, at the end, are the free answer.
+        same: numbers that are equal where answers and labels surely say the same.
+        labels: label of every row.
+        take_words: gives the words of rows.
+    """
+
+    different: "Counts"
+    lengths: "Counts"
+    answers: "Counts"
+    same: "Hashes"
+    labels: "NDArray[np.int32]"
+    take_words: "TakeWords"
+
+    @property
+    def most_of_a_passage(self) -> int:
+        """In how many rows a passage may stand."""
+        return max(COMMON_ROWS, min(FEW_ROWS, len(self.different) // PASSAGE_SHARE))
+
+
+def judge(pairs: Pairs, rows: Rows, threshold: float, *, workers: int = 1) -> Likeness:
+    """Return which pairs are repeats, and which must only stay together.
+
+    A row repeats another where both are answered alike and what remains of them is as similar as
+    the threshold. Set aside are the shingles that both have and more than `COMMON_ROWS` rows share,
+    and then up to four words with which both begin or end. Where the rest of one of the two has
+    not `FEWEST_WORDS` words in a row, nothing is set aside.
+
+    Rows stay together where what remains of them is as similar, however they are answered, and
+    where most of what they share is no instruction: in rows as similar as the threshold, or with
+    a passage of `PASSAGE_SHINGLES` in common.
+
+    Args:
+        pairs: at least as similar as `RELATED` or the threshold.
+        rows: what is known of all rows.
+        threshold: least similarity of repeats.
+        workers: threads.
+    """
+    repeats, together = [np.zeros(0, bool)], [np.zeros(0, bool)]
+    for batch, shared in _batches(pairs, rows, workers):
+        counts = _count_rows(shared, rows, workers)
+        judged = partial(_judged, rows=rows, shared=shared, counts=counts, threshold=threshold)
+        for is_repeat, is_one in mapped(judged, batch, workers):
+            repeats.append(is_repeat)
+            together.append(is_one)
+    return Likeness(_where(pairs, np.concatenate(repeats)), _where(pairs, np.concatenate(together)))
+
+
+def _where(pairs: Pairs, flags: "Flags") -> Pairs:
+    return Pairs(pairs.first[flags], pairs.second[flags], pairs.similarity[flags])
+
+
+def _batches(pairs: Pairs, rows: Rows, workers: int) -> "Iterator[tuple[list[Pairs], Hashes]]":
+    """Yield blocks of pairs, with the shingles that the two of a pair share."""
+    lengths = rows.lengths[pairs.first] + rows.lengths[pairs.second]
+    parts = [_part(pairs, block) for block in blocks(lengths, WORDS_AT_ONCE)]
+    batch: list[Pairs] = []
+    shared: Hashes = np.zeros(0, np.uint64)
+    read = partial(_shared_shingles, rows=rows)
+    for part, found in zip(parts, mapped(read, parts, workers), strict=True):
+        batch.append(part)
+        shared = distinct(np.concatenate([shared, found]))
+        if len(shared) > MOST_SHARED:
+            yield batch, shared
+            batch, shared = [], shared[:0]
+    if batch:
+        yield batch, shared
+
+
+def _part(pairs: Pairs, block: slice) -> Pairs:
+    return Pairs(pairs.first[block], pairs.second[block], pairs.similarity[block])
+
+
+@dataclass(frozen=True, slots=True)
+class _Side:
+    """The texts of one side of some pairs, their shingles, and which of these the other has."""
+
+    words: "NDArray[np.uint32]"
+    lengths: "Counts"
+    shingles: "Hashes"
+    counts: "Counts"
+    shared: "Flags"
+
+    @property
+    def owners(self) -> "Counts":
+        """The pair of every shingle."""
+        return np.repeat(np.arange(len(self.counts)), self.counts)
+
+    def outside(self, common: "Flags") -> "Flags":
+        """Tell which words are in no common shingle."""
+        within = np.arange(len(self.shingles)) - np.repeat(starts(self.counts), self.counts)
+        begins = np.repeat(starts(self.lengths), self.counts) + within
+        ends = np.minimum(begins + SHINGLE_WORDS, np.repeat(np.cumsum(self.lengths), self.counts))
+        covers = np.bincount(begins[common], minlength=len(self.words) + 1)
+        covers -= np.bincount(ends[common], minlength=len(self.words) + 1)
+        rest: Flags = np.cumsum(covers)[:-1] == 0
+        return rest
+
+    def remainder(self, rest: "Flags") -> "tuple[NDArray[np.uint32], Counts, Flags]":
+        """Return the words that are left, how many of each text, and if some are in a row."""
+        owners = np.repeat(np.arange(len(self.lengths)), self.lengths)
+        last = FEWEST_WORDS - 1
+        in_a_row = rest[:-last] & (owners[:-last] == owners[last:])
+        for step in range(1, FEWEST_WORDS):
+            in_a_row &= rest[step : len(rest) - last + step]
+        has_run = np.zeros(len(self.lengths), bool)
+        has_run[owners[:-last][in_a_row]] = True
+        left = np.bincount(owners[rest], minlength=len(self.lengths))
+        return self.words[rest], left, has_run
+
+
+def _set_edges_aside(sides: tuple[_Side, _Side], rests: "list[Flags]", of: "Flags") -> None:
+    """Set aside the few words too with which both texts of some pairs begin or end.
+
+    No common shingle holds them where a word behind them differs.
+    """
+    least = np.minimum(sides[0].lengths, sides[1].lengths)
+    for is_end in (False, True):
+        same = of.copy()
+        for step in range(1, SHINGLE_WORDS):
+            same &= step <= least
+            pairs = np.flatnonzero(same)
+            places = [
+                (np.cumsum(side.lengths) - step if is_end else starts(side.lengths) + step - 1)[
+                    pairs
+                ]
+                for side in sides
+            ]
+            equal = sides[0].words[places[0]] == sides[1].words[places[1]]
+            same[pairs[~equal]] = False
+            for rest, at in zip(rests, places, strict=True):
+                rest[at[equal]] = False
+
+
+def _sides(pairs: Pairs, rows: Rows) -> tuple[_Side, _Side]:
+    """Read both texts of every pair."""
+    unique, places = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
+    words, lengths = rows.take_words(unique)
+    shingles, counts = n_grams(words, lengths, SHINGLE_WORDS)
+    texts = []
+    for side in np.split(places, 2):
+        of_pairs = shingles[take_parts(counts, side)]
+        texts.append((words[take_parts(lengths, side)], lengths[side], of_pairs, counts[side]))
+    keys = [_of_pairs(of_pairs, numbers) for _, _, of_pairs, numbers in texts]
+    first, second = texts
+    return _Side(*first, _are_in(*keys)), _Side(*second, _are_in(*reversed(keys)))
+
+
+def _of_pairs(shingles: "Hashes", counts: "Counts") -> "Hashes":
+    """Return the pair of each shingle and the upper bits of it: the search stays in one place."""
+    owners = np.repeat(np.arange(len(counts), dtype=np.uint64), counts)
+    keys: Hashes = owners << np.uint64(_HASH_BITS) | shingles >> np.uint64(64 - _HASH_BITS)
+    return keys
+
+
+def _are_in(keys: "Hashes", others: "Hashes") -> "Flags":
+    ordered = np.sort(others)
+    places = np.minimum(np.searchsorted(ordered, keys), max(len(ordered) - 1, 0))
+    found: Flags = ordered[places] == keys if len(ordered) else np.zeros(len(keys), bool)
+    return found
+
+
+def _shared_shingles(pairs: Pairs, rows: Rows) -> "Hashes":
+    side, _ = _sides(pairs, rows)
+    return distinct(side.shingles[side.shared])
+
+
+def _count_rows(shared: "Hashes", rows: Rows, workers: int) -> "Counts":
+    """Return in how many of all rows each of some shingles stands."""
+    counts = np.zeros(len(shared), np.int64)
+    sieve = Sieve.of(shared)
+
+    def found_in(some: "Counts") -> "Counts":
+        shingles, numbers = n_grams(*rows.take_words(some), SHINGLE_WORDS)
+        places = np.flatnonzero(sieve.may_hold(shingles))
+        owners = np.searchsorted(np.cumsum(numbers), places, side="right")
+        at = np.minimum(np.searchsorted(shared, shingles[places]), len(shared) - 1)
+        is_shared = shared[at] == shingles[places]
+        once = distinct((owners << 32 | at)[is_shared].astype(np.uint64))
+        return (once & np.uint64(0xFFFFFFFF)).astype(np.int64)
+
+    used = rows.different if len(shared) else rows.different[:0]
+    parts = [used[start : start + ROWS_AT_ONCE] for start in range(0, len(used), ROWS_AT_ONCE)]
+    for found in mapped(found_in, parts, workers):
+        np.add.at(counts, found, 1)
+    return counts
+
+
+def _judged(
+    pairs: Pairs, rows: Rows, shared: "Hashes", counts: "Counts", threshold: float
+) -> "tuple[Flags, Flags]":
+    """Tell which pairs are repeats, and which are of one passage."""
+    sides = _sides(pairs, rows)
+    was_similar = pairs.similarity >= threshold - 1e-9
+    is_similar = was_similar.copy()
+    times = []
+    for side in sides:
+        found = np.zeros(len(side.shingles), np.int64)
+        places = np.searchsorted(shared, side.shingles[side.shared])
+        # Past the end is a shingle of which 40 bits alone are shared.
+        found[side.shared] = np.append(counts, 0)[places]
+        times.append(found)
+    both = list(zip(sides, times, strict=True))
+    outside = [side.outside(of_side > COMMON_ROWS) for side, of_side in both]
+    has_common = np.zeros(len(pairs.first), bool)
+    has_common[sides[0].owners[times[0] > COMMON_ROWS]] = True
+    _set_edges_aside(sides, outside, has_common)
+    rests = [side.remainder(rest) for side, rest in zip(sides, outside, strict=True)]
+    judged = np.flatnonzero(is_similar & rests[0][2] & rests[1][2])
+    of_rests = [_shingles_of(words, lengths, judged) for words, lengths, _ in rests]
+    is_similar[judged] = jaccard(*of_rests) >= threshold - 1e-9
+    side, of_side = sides[0], times[0]
+    few = side.shared & (of_side <= rows.most_of_a_passage)
+    own = np.bincount(side.owners[few], minlength=len(pairs.first))
+    whole = np.bincount(side.owners[side.shared], minlength=len(pairs.first))
+    is_passage = (2 * own >= whole) & (was_similar | (own >= PASSAGE_SHINGLES))
+    return is_similar & _answered_alike(pairs, rows, threshold), is_similar | is_passage
+
+
+def _shingles_of(
+    words: "NDArray[np.uint32]", lengths: "Counts", texts: "Counts"
+) -> "tuple[Hashes, Counts]":
+    return n_grams(words[take_parts(lengths, texts)], lengths[texts], SHINGLE_WORDS)
+
+
+def _answered_alike(pairs: Pairs, rows: Rows, threshold: float) -> "Flags":
+    """Tell which pairs have one label, and answers that are the same or alike."""
+    first, second = pairs.first, pairs.second
+    one_label = rows.labels[first] == rows.labels[second]
+    alike: Flags = one_label & (rows.same[first] == rows.same[second])
+    is_long = np.minimum(rows.answers[first], rows.answers[second]) >= SHINGLE_WORDS
+    compared = np.flatnonzero(one_label & ~alike & is_long)
+    if len(compared):
+        answers = [_answers(rows, side[compared]) for side in (first, second)]
+        alike[compared] = jaccard(*answers) >= threshold - 1e-9
+    return alike
+
+
+def _answers(rows: Rows, texts: "Counts") -> "tuple[Hashes, Counts]":
+    """Return the shingles of the answers of some rows, in any order."""
+    unique, places = np.unique(texts, return_inverse=True)
+    words, lengths = rows.take_words(unique)
+    answers = rows.answers[unique]
+    within = np.arange(len(words)) - np.repeat(starts(lengths), lengths)
+    shingles, counts = n_grams(
+        words[within >= np.repeat(lengths - answers, lengths)], answers, SHINGLE_WORDS
+    )
+    return shingles[take_parts(counts, places)], counts[places]
