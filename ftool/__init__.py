@@ -60,6 +60,7 @@ prepare/            raw sources -> PreparedDataset
     proposal.py       what to write into a recipe where columns mean nothing
     threads.py        rows that are messages -> rows that are conversations
     plan.py           how an input is read
+    choices.py        a question with choices, of which one is right
     contents.py       text, parts of text, tool calls and their results
     conversation.py   a conversation as others write it -> messages
     formats.py        row -> Example

@@ -118,9 +118,7 @@ class Conversations:
         if not isinstance(turn, Mapping):
             detail = f"message {number} is no object with a role and a content"
             raise Unusable("not_messages", detail)
-        inner = [value for value in turn.values() if isinstance(value, Mapping)]
-        if len(inner) == 1 and not any(name in turn for name in SPEAKERS):
-            turn = inner[0]  # wrapped once more
+        turn = unwrapped(turn)
         keys = {str(key).casefold(): key for key in turn}
         speaker = next((turn[keys[name]] for name in SPEAKERS if name in keys), None)
         both = next((pair for pair in PAIRS if pair[0] in keys and pair[1] in keys), None)
@@ -221,6 +219,17 @@ MENDED = {
     "_without_tail": "tail_cut",
 }
 """What is done with a conversation -> its code."""
+
+
+def unwrapped(turn: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return a turn that stands as the only object in another, or the turn itself."""
+    inner = [value for value in turn.values() if isinstance(value, Mapping)]
+    return inner[0] if len(inner) == 1 and not turn.keys() & set(SPEAKERS) else turn
+
+
+def names_speaker(turn: Mapping[str, Any]) -> bool:
+    """Tell whether an object is a turn: it says who speaks."""
+    return any(str(key).casefold() in SPEAKERS for key in unwrapped(turn))
 
 
 def own_role(speaker: str, roles: Mapping[Role, Sequence[str]]) -> tuple[Role, str] | None:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from ftool.errors import did_you_mean
 from ftool.example import Example, Message
+from ftool.prepare.read.choices import chosen
 from ftool.prepare.read.contents import as_json, content_of, joined, plain, tools_of
-from ftool.prepare.read.conversation import Conversations
+from ftool.prepare.read.conversation import Conversations, names_speaker
 from ftool.prepare.read.mapping import Doubt, Given, Shape, detect
 from ftool.prepare.read.proposal import Problem, doubted, named, undetected
 from ftool.prepare.read.rows import Row, Unusable
@@ -215,15 +216,18 @@ class Reader:
                 messages.append(Message("assistant", label))
             return _learnable(read.mend(messages))
         asked = [value for name in shape.prompt if (value := values[name]) is not None]
-        if len(asked) == 1 and _is_turns(asked[0]):
-            before = read.messages(asked[0], is_table=is_table)
+        if len(asked) == 1 and (turns := _turns(asked[0])):
+            before = read.messages(turns, is_table=is_table)
         else:
             before = [*self._history(values, shape), Message("user", joined(asked))]
         if not shape.completion:
             return [*before, Message("assistant", label or "")]
         answers = [values[name] for name in shape.completion]
-        if len(answers) == 1 and _is_turns(answers[0]):
-            after = read.messages(answers[0], is_table=is_table)
+        if shape.choices:
+            listed, right = chosen(values[shape.choices], answers[0])
+            return [*before[:-1], Message("user", f"{before[-1].content}\n\n{listed}"), right]
+        if len(answers) == 1 and (turns := _turns(answers[0])):
+            after = read.messages(turns, is_table=is_table)
             is_whole = after[0].role != "assistant"  # the prompt stands in it again
             return _learnable(read.mend(after if is_whole else [*before, *after]))
         answer = Message("assistant", joined(map(self._answer, answers)))
@@ -280,14 +284,11 @@ def _name_of(column: str | int, names: Sequence[str]) -> str:
     return names[column - 1] if is_place and isinstance(column, int) else str(column)
 
 
-def _is_turns(value: Any) -> bool:
-    """Tell messages from a text."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and isinstance(value[0], Mapping)
-        and ("role" in value[0] or "from" in value[0])
-    )
+def _turns(value: Any) -> list[Any]:
+    """Return the turns that a prompt or completion is, one or a list; none of a text."""
+    turns = [value] if isinstance(value, Mapping) else value
+    is_list = isinstance(turns, list) and bool(turns) and isinstance(turns[0], Mapping)
+    return turns if is_list and names_speaker(turns[0]) else []
 
 
 def _is_false(value: Any) -> bool:

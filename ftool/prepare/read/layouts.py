@@ -47,6 +47,10 @@ def records(document: Any) -> Iterator[Placed] | None:
         found = records(document[0])  # wrapped once more
         if found is not None:
             return found
+    if isinstance(document, dict) and len(document) == 1:
+        (inner,) = document.values()
+        if isinstance(inner, dict) and len(inner) > 1 and (found := records(inner)) is not None:
+            return found
     for layout in LAYOUTS:
         found = layout(document)
         if found is not None:
@@ -65,7 +69,7 @@ def _placed(rows: Iterable[Record], split: str | None = None) -> Iterator[Placed
 
 def _intents(document: Any) -> Iterator[Placed] | None:
     """Read chatbots' intents.json: a tag with its patterns, each of which is an example."""
-    entries = document.get("intents") if isinstance(document, dict) else document
+    entries = document.get("intents", document) if isinstance(document, dict) else document
     if isinstance(entries, dict):
         entries = [{"tag": tag, **own} for tag, own in entries.items() if isinstance(own, dict)]
     if not _are_objects(entries) or not all(_intent(entry) for entry in entries[:5]):

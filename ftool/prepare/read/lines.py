@@ -12,11 +12,15 @@ MOSTLY = 0.98
 """Share of the lines that must be written alike."""
 LEAST = 3
 """A file of fewer lines shows no pattern."""
+MANY, MANY_ROWS = 50, 20
+"""So many lines, and so many of each first word on average, show that it is a label."""
 SPOKEN = 0.2
 """Least share of the lines of a transcript that name who speaks."""
 _FASTTEXT = re.compile(r"((?:__label__\S+[ ,]*)+)(\S.*)", re.DOTALL)
 _SPEAKER = re.compile(r"[\[(*<]{0,2}(\w[\w -]{0,24}?)[\])*>]{0,2}\s?[:\uff1a][*]{0,2}\s*(.*)")
-_RULE = re.compile(r"[-=*_#~]{3,}")
+_WORD = re.compile(r"\w[\w:.+-]*\w")
+_RULE = re.compile(r"[-=*_#~]{3,}\s*$")
+"""Parts conversations, on a line of its own or at the end of one."""
 _ASKS = frozenset(("q", "question", "\u95ee", "\u554f", "\u95ee\u9898"))
 _ANSWERS = frozenset(("a", "answer", "\u7b54", "\u7b54\u6848"))
 
@@ -43,7 +47,20 @@ def read_lines(text: str) -> Iterator[tuple[int, Record]] | None:
         )
         if names is not None:
             return _split(every, sign, names)
-    return _transcript(every)
+    return _transcript(every) or _worded(lines, sample)
+
+
+def _worded(lines: Numbered, sample: Sequence[str]) -> Iterator[tuple[int, Record]] | None:
+    """Read lines that begin with one of a few words, their label; prose begins with many."""
+    first = [line.split(None, 1) for line in sample]
+    kinds = {words[0] for words in first}
+    is_few = len(kinds) > 1 and len(kinds) * MANY_ROWS <= len(sample) >= MANY
+    if not is_few or min(map(len, first)) < 2 or not all(map(_WORD.fullmatch, kinds)):
+        return None
+    return (
+        (number, dict(zip(("label", "text"), line.split(None, 1), strict=True)))
+        for number, line in lines
+    )
 
 
 def is_tabbed(text: str) -> bool:
@@ -157,14 +174,15 @@ def _answered(every: Numbered) -> Iterator[tuple[int, Record]]:
 
 def _conversations(every: Numbered) -> Iterator[tuple[int, Record]]:
     """Yield conversations, which a rule such as `---` parts, or else a blank line."""
-    ruled = [bool(_RULE.fullmatch(line.strip())) for _, line in every]
+    ruled = any(_RULE.search(line) for _, line in every)
     blocks: list[Numbered] = [[]]
-    for (number, line), is_rule in zip(every, ruled, strict=True):
-        is_end = is_rule if any(ruled) else not line.strip()
-        if is_end and blocks[-1]:
+    for number, line in every:
+        rule = _RULE.search(line) if ruled else None
+        said = line[: rule.start()] if rule else line
+        if said.strip():
+            blocks[-1].append((number, said))
+        if blocks[-1] and (rule or not (ruled or line.strip())):
             blocks.append([])
-        elif not is_end:
-            blocks[-1].append((number, line))
     for block in blocks:
         turns: list[dict[str, str]] = []
         for _, line in block:

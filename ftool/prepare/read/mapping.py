@@ -71,6 +71,11 @@ RULES: tuple[Rule, ...] = (
     Rule("rejected", ("rejected", "dispreferred", "rejected_response")),
     Rule("prompt", _ASKED, ANY - {"empty"}, by_word=frozenset(("text",))),
     Rule("completion", _ANSWERED, ANY - {"empty"}, by_word=frozenset(("text",))),
+    Rule("target", ("target", "targets"), frozenset(("text", "object", "turns"))),
+    Rule("choices", ("choices", "options", "endings"), frozenset(("strings", "object", "list"))),
+    Rule(
+        "choice", ("answerkey", "answer", "answer_index", "answer_idx", "label", "correct", "gold")
+    ),
     Rule("title", ("subject", "title", "headline", "review_title", "summary"), WRITTEN),
     Rule("summary", ("summary", "highlights", "abstract"), WRITTEN),
     Rule("summarized", ("document", "article", "dialogue", "text", "content"), WRITTEN),
@@ -118,6 +123,7 @@ RULES: tuple[Rule, ...] = (
         (
             *("role", "speaker", "author", "sender", "from", "who", "author_role", "author_type"),
             *("sender_type", "sender_role", "speaker_role", "user_type", "participant", "actor"),
+            *("user_id", "sender_id", "participant_id", "username"),
         ),
         frozenset(("label", "flag")),
     ),
@@ -187,6 +193,7 @@ class Shape:
     wanted: str | None = None
     verdict: str | None = None
     media: str | None = None
+    choices: str | None = None
 
     def parts(self) -> dict[str, tuple[str, ...]]:
         """Return the columns of each part that some play."""
@@ -197,7 +204,7 @@ class Shape:
 
 PARTS = (
     *("system", "messages", "history", "prompt", "completion", "text", "label", "tools"),
-    *("wanted", "verdict", "media"),
+    *("choices", "wanted", "verdict", "media"),
 )
 """The parts of a shape, in the order in which people are told."""
 
@@ -323,7 +330,7 @@ class _Chooser:
         """Return the columns of a conversation, a prompt and its completion, or a label."""
         if not self._given and lacks_header(self._free, self._survey):
             return None
-        found = self._conversation() or self._pair() or self._labelled()
+        found = self._conversation() or self._choice() or self._pair() or self._labelled()
         if not isinstance(found, Shape):
             return found
         system = self._best("system")
@@ -347,6 +354,15 @@ class _Chooser:
         label = self._one("label")
         wanted = None if label else _first(candidates("wanted", rest, self._survey))
         return Shape(messages=own, label=label, wanted=wanted)
+
+    def _choice(self) -> Shape | None:
+        """Return the columns of a question, its choices, and which of them is right."""
+        choices = self._best("choices")
+        right = self._best("choice")
+        if self._given or choices is None or right is None:
+            return None
+        prompt = self._question((right,), named=True)
+        return Shape(prompt=prompt, choices=choices, completion=(right,)) if prompt else None
 
     def _pair(self) -> Shape | None:
         """Return the columns of a prompt and its completion."""
@@ -372,7 +388,7 @@ class _Chooser:
         chosen = self._best("chosen")
         if chosen and self._best("rejected"):
             return (chosen,)
-        found = self._best("completion")
+        found = self._best("completion") or self._best("target")
         if found is None:
             return _tuple(self._best("summary") if self._best("summarized") else None)
         is_verdict = self._survey.look(found) == "verdict"

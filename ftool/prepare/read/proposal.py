@@ -11,6 +11,7 @@ from ftool.prepare.read.mapping import (
     detect,
     fold,
     lacks_header,
+    words_of,
 )
 from ftool.prepare.read.survey import Survey
 from ftool.wording import cut, listed
@@ -83,7 +84,10 @@ def _proposal(columns: Sequence[str], survey: Survey) -> str:
     elif prompt and label:
         parts = f"prompt: {_written(prompt[0])}, label: {_written(label)}"
     elif prompt:
-        return "name the column of the answer in the recipe, or set data.kind=text for a corpus"
+        return (
+            "name the column of the answer in the recipe, or set data.kind=text for a corpus; in a"
+            " text file write one example a line, a tab between the text and its label or answer"
+        )
     else:
         return "no column holds text to learn from; name another file"
     return f"name them in the recipe: columns: {{{parts}}}"
@@ -108,8 +112,10 @@ def _of_threads(columns: Sequence[str], survey: Survey) -> str | None:
     )
 
 
-def _parts(columns: Sequence[str], survey: Survey) -> tuple[list[str], str | None, str | None]:
-    """Return the likeliest prompt, label and completion, by what the columns hold.
+def _parts(
+    columns: Sequence[str], survey: Survey, *, has_names: bool = True
+) -> tuple[list[str], str | None, str | None]:
+    """Return the likeliest prompt, label and completion, by their names and what they hold.
 
     Of several texts the last one answers: a question stands before its answer.
     """
@@ -118,18 +124,21 @@ def _parts(columns: Sequence[str], survey: Survey) -> tuple[list[str], str | Non
     if unseen:
         return unseen[:1], unseen[-1] if len(unseen) > 1 else None, None
     texts = [n for n in usable if survey.look(n) == "text" and survey.filled.get(n, 0) >= FILLED]
-    asked = [c.column for c in candidates("prompt", usable, survey)]
-    answered = {c.column for c in candidates("completion", usable, survey)} - set(asked)
-    if asked and answered:
-        return asked[:1], None, next(name for name in usable if name in answered)
-    known = {c.column for part in ("class", "label") for c in candidates(part, usable, survey)}
+    named = usable if has_names else []
+    asked = [c.column for c in candidates("prompt", named, survey)]
+    answered = {c.column for c in candidates("completion", named, survey)} - set(asked)
+    answers = [n for n in usable if n in answered and "system" not in words_of(n)]
+    others = [name for name in texts if name not in answers][:MOST_JOINED]
+    if answers and (asked or others):
+        return asked[:1] or others, None, answers[0]
+    known = {c.column for part in ("class", "label") for c in candidates(part, named, survey)}
     few = [n for n in usable if _is_few(n, survey) and n not in texts]
     label = min(few, key=lambda n: (n not in known, survey.spread.get(n, 0)), default=None)
     if not texts:
         texts = [name for name in _by_length(usable, survey) if name != label][:1]
     if len(texts) > 1 and not known:
         return texts[:-1][:MOST_JOINED], None, texts[-1]
-    written = [c.column for c in candidates("written", texts, survey)]
+    written = [c.column for c in candidates("written", texts, survey)] if has_names else []
     return (written or _by_length(texts, survey))[:1], label, None
 
 
@@ -152,7 +161,7 @@ def _by_length(columns: Sequence[str], survey: Survey) -> list[str]:
 
 
 def _by_place(columns: Sequence[str], survey: Survey) -> str:
-    prompt, label, completion = _parts(columns, survey)
+    prompt, label, completion = _parts(columns, survey, has_names=False)
     places = {name: str(number) for number, name in enumerate(columns, start=1)}
     parts = f"prompt: {_listed([places[name] for name in prompt])}" if prompt else "prompt: 1"
     if completion:

@@ -90,6 +90,7 @@ REASONS = {
     "too_short": "is shorter than `min_characters`",
     "unclosed_quote": "opens a quote and does not close it",
     "undecodable_bytes": "has bytes that are no characters",
+    "unknown_choice": "names a right choice that is none of its choices",
     "unknown_label": "has a label that is not in `label_names`",
     "unknown_part": "has a message with a part of an unknown type",
     "unreadable_rest": "is the rest of a broken file",

@@ -68,6 +68,17 @@ def test_questions_and_answers_by_their_first_word(q: str, a: str) -> None:
     ]
 
 
+def test_a_label_in_front_of_its_text() -> None:
+    text = "".join(f"{('yes', 'no')[n % 2]} it is number {n}\n" for n in range(60))
+    assert (found(text) or [])[:2] == [
+        {"label": "yes", "text": "it is number 0"},
+        {"label": "no", "text": "it is number 1"},
+    ]
+    words = ["the", "a", "an", "it", "is"] * 12
+    assert found("".join(f"{word} {n} of prose\n" for n, word in enumerate(words))) is None
+    assert found("- one point more\n- two\n" * 60) is None
+
+
 def test_transcripts() -> None:
     first = [{"role": "user", "content": "q\nmore"}, {"role": "bot", "content": "a"}]
     second = [{"role": "user", "content": "r"}, {"role": "bot", "content": "b"}]

@@ -103,6 +103,10 @@ def test_a_part_is_listed_once() -> None:
         ({"q": TEXTS, "a": TEXTS}, {"prompt": ("q",), "completion": ("a",)}),
         ({"a": TEXTS, "q": TEXTS}, {"prompt": ("q",), "completion": ("a",)}),
         ({"User_Question": TEXTS, "Bot_Response": TEXTS}, {"completion": ("Bot_Response",)}),
+        (
+            {"question": TEXTS, "choices": [["x", "y"]], "answerKey": ["A", "B"]},
+            {"prompt": ("question",), "choices": ("choices",), "completion": ("answerKey",)},
+        ),
         ({"pregunta": TEXTS, "respuesta": TEXTS}, {"prompt": ("pregunta",)}),
         ({"prompt": TEXTS, "completion": TEXTS, "label": [True, False]}, {"wanted": ("label",)}),
         (
@@ -158,7 +162,6 @@ def test_two_that_could_be_the_label_are_a_question(
         {"words": TEXTS, "_view_id": ["ner_manual"]},
         {"request": ["Yes", "No"], "team": LABELS},
         {"question": TEXTS, "officer": ["Ann", "Bob"], "ai_response": ["none yet"]},
-        {"question": TEXTS, "choices": [["x", "y"]], "answerKey": ["A", "B"]},
         {"prompt": TEXTS, "topic": LABELS, "response one": TEXTS, "response two": TEXTS},
         {"history": [[{"role": "user"}]], "x": TEXTS},
         {"WIN a phone now, click here to get it!": TEXTS, "bill": LABELS},
