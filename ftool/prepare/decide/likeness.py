@@ -62,7 +62,7 @@ class Rows:
         different: indices of the rows that stay, ascending, one of those that say the same.
         lengths: words of every row.
         answers: how many of them, at the end, are the free answer.
-        same: numbers that are equal where answers and labels surely say the same.
+        same: numbers that are equal where answers too short for a shingle say the same.
         labels: label of every row.
         take_words: gives the words of rows.
     """
@@ -235,7 +235,7 @@ def _count_rows(shared: "Hashes", rows: Rows, workers: int) -> "Counts":
     def found_in(some: "Counts") -> "Counts":
         shingles, numbers = n_grams(*rows.take_words(some), SHINGLE_WORDS)
         places = np.flatnonzero(sieve.may_hold(shingles))
-        owners = np.searchsorted(np.cumsum(numbers), places, side="right")
+        owners = np.repeat(np.arange(len(some)), numbers)[places]
         at = np.minimum(np.searchsorted(shared, shingles[places]), len(shared) - 1)
         is_shared = shared[at] == shingles[places]
         once = distinct((owners << 32 | at)[is_shared].astype(np.uint64))
@@ -289,9 +289,10 @@ def _answered_alike(pairs: Pairs, rows: Rows, threshold: float) -> "Flags":
     """Tell which pairs have one label, and answers that are the same or alike."""
     first, second = pairs.first, pairs.second
     one_label = rows.labels[first] == rows.labels[second]
-    alike: Flags = one_label & (rows.same[first] == rows.same[second])
-    is_long = np.minimum(rows.answers[first], rows.answers[second]) >= SHINGLE_WORDS
-    compared = np.flatnonzero(one_label & ~alike & is_long)
+    is_long = [rows.answers[side] >= SHINGLE_WORDS for side in (first, second)]
+    alike: Flags = one_label & ~is_long[0] & ~is_long[1]
+    alike &= rows.same[first] == rows.same[second]
+    compared = np.flatnonzero(one_label & is_long[0] & is_long[1])
     if len(compared):
         answers = [_answers(rows, side[compared]) for side in (first, second)]
         alike[compared] = jaccard(*answers) >= threshold - 1e-9
