@@ -37,8 +37,8 @@ PASSAGE_SHARE = 4
 passage whose rows must stay together."""
 PASSAGE_SHINGLES = 20
 """Shingles of a passage, at least."""
-MOST_SHARED = 3 << 21
-"""Different shared shingles in memory at once; for more, all rows are read again."""
+MOST_SHINGLES = 3 << 21
+"""Different shingles of pairs in memory at once; for more, all rows are read again."""
 _HASH_BITS = 40
 WORDS_AT_ONCE = 1 << 20
 ROWS_AT_ONCE = 1 << 13
@@ -85,8 +85,9 @@ def judge(pairs: Pairs, rows: Rows, threshold: float, *, workers: int = 1) -> Li
 
     A row repeats another where both are answered alike and what remains of them is as similar as
     the threshold. Set aside are the shingles that both have and more than `COMMON_ROWS` rows share,
-    and then up to four words with which both begin or end. Where the rest of one of the two has
-    not `FEWEST_WORDS` words in a row, nothing is set aside.
+    and then up to four words with which both begin or end. Nothing is set aside where the rest of
+    one of the two has not `FEWEST_WORDS` words in a row, and as many that the other lacks or that
+    are in no shingle of so many rows: such a pair differs by single words.
 
     Rows stay together where what remains of them is as similar, however they are answered, and
     where most of what they share is no instruction: in rows as similar as the threshold, or with
@@ -99,9 +100,9 @@ def judge(pairs: Pairs, rows: Rows, threshold: float, *, workers: int = 1) -> Li
         workers: threads.
     """
     repeats, together = [np.zeros(0, bool)], [np.zeros(0, bool)]
-    for batch, shared in _batches(pairs, rows, workers):
-        counts = _count_rows(shared, rows, workers)
-        judged = partial(_judged, rows=rows, shared=shared, counts=counts, threshold=threshold)
+    for batch, known in _batches(pairs, rows, workers):
+        counts = _count_rows(known, rows, workers)
+        judged = partial(_judged, rows=rows, known=known, counts=counts, threshold=threshold)
         for is_repeat, is_one in mapped(judged, batch, workers):
             repeats.append(is_repeat)
             together.append(is_one)
@@ -113,24 +114,39 @@ def _where(pairs: Pairs, flags: "Flags") -> Pairs:
 
 
 def _batches(pairs: Pairs, rows: Rows, workers: int) -> "Iterator[tuple[list[Pairs], Hashes]]":
-    """Yield blocks of pairs, with the shingles that the two of a pair share."""
+    """Yield blocks of pairs, with all their different shingles."""
     lengths = rows.lengths[pairs.first] + rows.lengths[pairs.second]
     parts = [_part(pairs, block) for block in blocks(lengths, WORDS_AT_ONCE)]
     batch: list[Pairs] = []
-    shared: Hashes = np.zeros(0, np.uint64)
-    read = partial(_shared_shingles, rows=rows)
+    known: Hashes = np.zeros(0, np.uint64)
+    read = partial(_shingles, rows=rows)
     for part, found in zip(parts, mapped(read, parts, workers), strict=True):
         batch.append(part)
-        shared = distinct(np.concatenate([shared, found]))
-        if len(shared) > MOST_SHARED:
-            yield batch, shared
-            batch, shared = [], shared[:0]
+        known = distinct(np.concatenate([known, found]))
+        if len(known) > MOST_SHINGLES:
+            yield batch, known
+            batch, known = [], known[:0]
     if batch:
-        yield batch, shared
+        yield batch, known
 
 
 def _part(pairs: Pairs, block: slice) -> Pairs:
     return Pairs(pairs.first[block], pairs.second[block], pairs.similarity[block])
+
+
+@dataclass(frozen=True, slots=True)
+class _Rest:
+    """Words that are left of texts, how many of each, and whether enough of them are in a row."""
+
+    words: "NDArray[np.uint32]"
+    lengths: "Counts"
+    has_run: "Flags"
+
+    @property
+    def keys(self) -> "Hashes":
+        """Numbers that are equal for equal words of one pair alone."""
+        owners = np.repeat(np.arange(len(self.lengths), dtype=np.uint64), self.lengths)
+        return owners << np.uint64(32) | self.words.astype(np.uint64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +174,8 @@ class _Side:
         rest: Flags = np.cumsum(covers)[:-1] == 0
         return rest
 
-    def remainder(self, rest: "Flags") -> "tuple[NDArray[np.uint32], Counts, Flags]":
-        """Return the words that are left, how many of each text, and if some are in a row."""
+    def remainder(self, rest: "Flags") -> _Rest:
+        """Return the words that are left."""
         owners = np.repeat(np.arange(len(self.lengths)), self.lengths)
         last = FEWEST_WORDS - 1
         in_a_row = rest[:-last] & (owners[:-last] == owners[last:])
@@ -168,7 +184,7 @@ class _Side:
         has_run = np.zeros(len(self.lengths), bool)
         has_run[owners[:-last][in_a_row]] = True
         left = np.bincount(owners[rest], minlength=len(self.lengths))
-        return self.words[rest], left, has_run
+        return _Rest(self.words[rest], left, has_run)
 
 
 def _set_edges_aside(sides: tuple[_Side, _Side], rests: "list[Flags]", of: "Flags") -> None:
@@ -222,26 +238,27 @@ def _are_in(keys: "Hashes", others: "Hashes") -> "Flags":
     return found
 
 
-def _shared_shingles(pairs: Pairs, rows: Rows) -> "Hashes":
-    side, _ = _sides(pairs, rows)
-    return distinct(side.shingles[side.shared])
+def _shingles(pairs: Pairs, rows: Rows) -> "Hashes":
+    unique = np.unique(np.concatenate([pairs.first, pairs.second]))
+    shingles, _ = n_grams(*rows.take_words(unique), SHINGLE_WORDS)
+    return distinct(shingles)
 
 
-def _count_rows(shared: "Hashes", rows: Rows, workers: int) -> "Counts":
+def _count_rows(known: "Hashes", rows: Rows, workers: int) -> "Counts":
     """Return in how many of all rows each of some shingles stands."""
-    counts = np.zeros(len(shared), np.int64)
-    sieve = Sieve.of(shared)
+    counts = np.zeros(len(known), np.int64)
+    sieve = Sieve.of(known)
 
     def found_in(some: "Counts") -> "Counts":
         shingles, numbers = n_grams(*rows.take_words(some), SHINGLE_WORDS)
         places = np.flatnonzero(sieve.may_hold(shingles))
         owners = np.repeat(np.arange(len(some)), numbers)[places]
-        at = np.minimum(np.searchsorted(shared, shingles[places]), len(shared) - 1)
-        is_shared = shared[at] == shingles[places]
-        once = distinct((owners << 32 | at)[is_shared].astype(np.uint64))
+        at = np.minimum(np.searchsorted(known, shingles[places]), len(known) - 1)
+        is_known = known[at] == shingles[places]
+        once = distinct((owners << 32 | at)[is_known].astype(np.uint64))
         return (once & np.uint64(0xFFFFFFFF)).astype(np.int64)
 
-    used = rows.different if len(shared) else rows.different[:0]
+    used = rows.different if len(known) else rows.different[:0]
     parts = [used[start : start + ROWS_AT_ONCE] for start in range(0, len(used), ROWS_AT_ONCE)]
     for found in mapped(found_in, parts, workers):
         np.add.at(counts, found, 1)
@@ -249,27 +266,16 @@ def _count_rows(shared: "Hashes", rows: Rows, workers: int) -> "Counts":
 
 
 def _judged(
-    pairs: Pairs, rows: Rows, shared: "Hashes", counts: "Counts", threshold: float
+    pairs: Pairs, rows: Rows, known: "Hashes", counts: "Counts", threshold: float
 ) -> "tuple[Flags, Flags]":
     """Tell which pairs are repeats, and which are of one passage."""
     sides = _sides(pairs, rows)
+    times = [counts[np.searchsorted(known, side.shingles)] for side in sides]
     was_similar = pairs.similarity >= threshold - 1e-9
     is_similar = was_similar.copy()
-    times = []
-    for side in sides:
-        found = np.zeros(len(side.shingles), np.int64)
-        places = np.searchsorted(shared, side.shingles[side.shared])
-        # Past the end is a shingle of which 40 bits alone are shared.
-        found[side.shared] = np.append(counts, 0)[places]
-        times.append(found)
-    both = list(zip(sides, times, strict=True))
-    outside = [side.outside(of_side > COMMON_ROWS) for side, of_side in both]
-    has_common = np.zeros(len(pairs.first), bool)
-    has_common[sides[0].owners[times[0] > COMMON_ROWS]] = True
-    _set_edges_aside(sides, outside, has_common)
-    rests = [side.remainder(rest) for side, rest in zip(sides, outside, strict=True)]
-    judged = np.flatnonzero(is_similar & rests[0][2] & rests[1][2])
-    of_rests = [_shingles_of(words, lengths, judged) for words, lengths, _ in rests]
+    rests = _rests(sides, times)
+    judged = np.flatnonzero(was_similar & _can_differ(sides, times, rests))
+    of_rests = [_shingles_of(rest.words, rest.lengths, judged) for rest in rests]
     is_similar[judged] = jaccard(*of_rests) >= threshold - 1e-9
     side, of_side = sides[0], times[0]
     few = side.shared & (of_side <= rows.most_of_a_passage)
@@ -277,6 +283,34 @@ def _judged(
     whole = np.bincount(side.owners[side.shared], minlength=len(pairs.first))
     is_passage = (2 * own >= whole) & (was_similar | (own >= PASSAGE_SHINGLES))
     return is_similar & _answered_alike(pairs, rows, threshold), is_similar | is_passage
+
+
+def _rests(sides: tuple[_Side, _Side], times: "list[Counts]") -> "list[_Rest]":
+    """Return what is left of both texts of every pair without what is common and shared."""
+    common = [side.shared & (of > COMMON_ROWS) for side, of in zip(sides, times, strict=True)]
+    outside = [side.outside(flags) for side, flags in zip(sides, common, strict=True)]
+    has_common = np.zeros(len(sides[0].lengths), bool)
+    has_common[sides[0].owners[common[0]]] = True
+    _set_edges_aside(sides, outside, has_common)
+    return [side.remainder(rest) for side, rest in zip(sides, outside, strict=True)]
+
+
+def _can_differ(sides: tuple[_Side, _Side], times: "list[Counts]", rests: "list[_Rest]") -> "Flags":
+    """Tell where the rests say something, so that one is no other with a word mistyped.
+
+    Both have some words in a row; and both have some that the other lacks, or such as are in no
+    common shingle at all: a common sentence with one word changed is not.
+    """
+    keys = [distinct(rest.keys) for rest in rests]
+    enough = rests[0].has_run & rests[1].has_run
+    lacked = np.ones(len(enough), bool)
+    rare = np.ones(len(enough), bool)
+    for number, (side, of) in enumerate(zip(sides, times, strict=True)):
+        own = keys[number][~_are_in(keys[number], keys[1 - number])] >> np.uint64(32)
+        words = np.bincount(own.astype(np.int64), minlength=len(enough))
+        lacked &= words >= FEWEST_WORDS
+        rare &= side.remainder(side.outside(of > COMMON_ROWS)).has_run
+    return enough & (lacked | rare)
 
 
 def _shingles_of(
