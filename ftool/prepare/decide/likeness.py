@@ -41,7 +41,8 @@ MOST_SHINGLES = 3 << 21
 """Different shingles of pairs in memory at once; for more, all rows are read again."""
 _HASH_BITS = 40
 WORDS_AT_ONCE = 1 << 20
-ROWS_AT_ONCE = 1 << 13
+_ROW_BITS = 13
+ROWS_AT_ONCE = 1 << _ROW_BITS
 
 
 class Likeness(NamedTuple):
@@ -151,13 +152,22 @@ class _Rest:
 
 @dataclass(frozen=True, slots=True)
 class _Side:
-    """The texts of one side of some pairs, their shingles, and which of these the other has."""
+    """The texts of one side of some pairs, and of each of their shingles what is known.
+
+    `counts` says how many shingles each text has, `times` in how many rows each of them stands,
+    `shared` whether the other text has it too.
+    """
 
     words: "NDArray[np.uint32]"
     lengths: "Counts"
-    shingles: "Hashes"
     counts: "Counts"
+    times: "Counts"
     shared: "Flags"
+
+    @property
+    def common(self) -> "Flags":
+        """Which shingles stand in many rows."""
+        return self.times > COMMON_ROWS
 
     @property
     def owners(self) -> "Counts":
@@ -166,7 +176,7 @@ class _Side:
 
     def outside(self, common: "Flags") -> "Flags":
         """Tell which words are in no common shingle."""
-        within = np.arange(len(self.shingles)) - np.repeat(starts(self.counts), self.counts)
+        within = np.arange(len(self.shared)) - np.repeat(starts(self.counts), self.counts)
         begins = np.repeat(starts(self.lengths), self.counts) + within
         ends = np.minimum(begins + SHINGLE_WORDS, np.repeat(np.cumsum(self.lengths), self.counts))
         covers = np.bincount(begins[common], minlength=len(self.words) + 1)
@@ -210,18 +220,21 @@ def _set_edges_aside(sides: tuple[_Side, _Side], rests: "list[Flags]", of: "Flag
                 rest[at[equal]] = False
 
 
-def _sides(pairs: Pairs, rows: Rows) -> tuple[_Side, _Side]:
-    """Read both texts of every pair."""
+def _sides(pairs: Pairs, rows: Rows, known: "Hashes", times: "Counts") -> tuple[_Side, _Side]:
+    """Read both texts of every pair, and in how many rows each of their shingles stands."""
     unique, places = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
     words, lengths = rows.take_words(unique)
     shingles, counts = n_grams(words, lengths, SHINGLE_WORDS)
-    texts = []
-    for side in np.split(places, 2):
-        of_pairs = shingles[take_parts(counts, side)]
-        texts.append((words[take_parts(lengths, side)], lengths[side], of_pairs, counts[side]))
-    keys = [_of_pairs(of_pairs, numbers) for _, _, of_pairs, numbers in texts]
-    first, second = texts
-    return _Side(*first, _are_in(*keys)), _Side(*second, _are_in(*reversed(keys)))
+    of_shingles = times[np.searchsorted(known, shingles)]
+    sides = np.split(places, 2)
+    taken = [take_parts(counts, side) for side in sides]
+    keys = [_of_pairs(shingles[of], counts[side]) for of, side in zip(taken, sides, strict=True)]
+    shared = _are_in(*keys), _are_in(*reversed(keys))
+    first, second = (
+        _Side(words[take_parts(lengths, side)], lengths[side], counts[side], of_shingles[of], flags)
+        for side, of, flags in zip(sides, taken, shared, strict=True)
+    )
+    return first, second
 
 
 def _of_pairs(shingles: "Hashes", counts: "Counts") -> "Hashes":
@@ -247,21 +260,26 @@ def _shingles(pairs: Pairs, rows: Rows) -> "Hashes":
 def _count_rows(known: "Hashes", rows: Rows, workers: int) -> "Counts":
     """Return in how many of all rows each of some shingles stands."""
     counts = np.zeros(len(known), np.int64)
+    upper = known >> np.uint64(_ROW_BITS)
     sieve = Sieve.of(known)
 
-    def found_in(some: "Counts") -> "Counts":
+    def found_in(some: "Counts") -> "tuple[Counts, Counts]":
+        """Return the places of the shingles that some rows have, and how many of them do."""
         shingles, numbers = n_grams(*rows.take_words(some), SHINGLE_WORDS)
-        places = np.flatnonzero(sieve.may_hold(shingles))
-        owners = np.repeat(np.arange(len(some)), numbers)[places]
-        at = np.minimum(np.searchsorted(known, shingles[places]), len(known) - 1)
-        is_known = known[at] == shingles[places]
-        once = distinct((owners << 32 | at)[is_known].astype(np.uint64))
-        return (once & np.uint64(0xFFFFFFFF)).astype(np.int64)
+        may_be = np.flatnonzero(sieve.may_hold(shingles))
+        owners = np.repeat(np.arange(len(some), dtype=np.uint64), numbers)[may_be]
+        # Sorted once with their rows, they are distinct, and looked up in order.
+        once = distinct(shingles[may_be] >> np.uint64(_ROW_BITS) << np.uint64(_ROW_BITS) | owners)
+        hashes = once >> np.uint64(_ROW_BITS)
+        begins = np.flatnonzero(np.diff(hashes, prepend=~hashes[:1]) != 0)
+        places = np.minimum(np.searchsorted(upper, hashes[begins]), len(upper) - 1)
+        is_known = upper[places] == hashes[begins]
+        return places[is_known], np.diff(begins, append=len(hashes))[is_known]
 
-    used = rows.different if len(known) else rows.different[:0]
-    parts = [used[start : start + ROWS_AT_ONCE] for start in range(0, len(used), ROWS_AT_ONCE)]
-    for found in mapped(found_in, parts, workers):
-        np.add.at(counts, found, 1)
+    every = rows.different if len(known) else rows.different[:0]
+    parts = [every[start : start + ROWS_AT_ONCE] for start in range(0, len(every), ROWS_AT_ONCE)]
+    for places, times in mapped(found_in, parts, workers):
+        counts[places] += times
     return counts
 
 
@@ -269,25 +287,24 @@ def _judged(
     pairs: Pairs, rows: Rows, known: "Hashes", counts: "Counts", threshold: float
 ) -> "tuple[Flags, Flags]":
     """Tell which pairs are repeats, and which are of one passage."""
-    sides = _sides(pairs, rows)
-    times = [counts[np.searchsorted(known, side.shingles)] for side in sides]
+    sides = _sides(pairs, rows, known, counts)
     was_similar = pairs.similarity >= threshold - 1e-9
     is_similar = was_similar.copy()
-    rests = _rests(sides, times)
-    judged = np.flatnonzero(was_similar & _can_differ(sides, times, rests))
+    rests = _rests(sides)
+    judged = np.flatnonzero(was_similar & _can_differ(sides, rests))
     of_rests = [_shingles_of(rest.words, rest.lengths, judged) for rest in rests]
     is_similar[judged] = jaccard(*of_rests) >= threshold - 1e-9
-    side, of_side = sides[0], times[0]
-    few = side.shared & (of_side <= rows.most_of_a_passage)
+    side, _ = sides
+    few = side.shared & (side.times <= rows.most_of_a_passage)
     own = np.bincount(side.owners[few], minlength=len(pairs.first))
     whole = np.bincount(side.owners[side.shared], minlength=len(pairs.first))
     is_passage = (2 * own >= whole) & (was_similar | (own >= PASSAGE_SHINGLES))
     return is_similar & _answered_alike(pairs, rows, threshold), is_similar | is_passage
 
 
-def _rests(sides: tuple[_Side, _Side], times: "list[Counts]") -> "list[_Rest]":
+def _rests(sides: tuple[_Side, _Side]) -> "list[_Rest]":
     """Return what is left of both texts of every pair without what is common and shared."""
-    common = [side.shared & (of > COMMON_ROWS) for side, of in zip(sides, times, strict=True)]
+    common = [side.shared & side.common for side in sides]
     outside = [side.outside(flags) for side, flags in zip(sides, common, strict=True)]
     has_common = np.zeros(len(sides[0].lengths), bool)
     has_common[sides[0].owners[common[0]]] = True
@@ -295,7 +312,7 @@ def _rests(sides: tuple[_Side, _Side], times: "list[Counts]") -> "list[_Rest]":
     return [side.remainder(rest) for side, rest in zip(sides, outside, strict=True)]
 
 
-def _can_differ(sides: tuple[_Side, _Side], times: "list[Counts]", rests: "list[_Rest]") -> "Flags":
+def _can_differ(sides: tuple[_Side, _Side], rests: "list[_Rest]") -> "Flags":
     """Tell where the rests say something, so that one is no other with a word mistyped.
 
     Both have some words in a row; and both have some that the other lacks, or such as are in no
@@ -305,11 +322,11 @@ def _can_differ(sides: tuple[_Side, _Side], times: "list[Counts]", rests: "list[
     enough = rests[0].has_run & rests[1].has_run
     lacked = np.ones(len(enough), bool)
     rare = np.ones(len(enough), bool)
-    for number, (side, of) in enumerate(zip(sides, times, strict=True)):
+    for number, side in enumerate(sides):
         own = keys[number][~_are_in(keys[number], keys[1 - number])] >> np.uint64(32)
         words = np.bincount(own.astype(np.int64), minlength=len(enough))
         lacked &= words >= FEWEST_WORDS
-        rare &= side.remainder(side.outside(of > COMMON_ROWS)).has_run
+        rare &= side.remainder(side.outside(side.common)).has_run
     return enough & (lacked | rare)
 
 
