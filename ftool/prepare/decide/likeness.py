@@ -86,9 +86,10 @@ def judge(pairs: Pairs, rows: Rows, threshold: float, *, workers: int = 1) -> Li
 
     A row repeats another where both are answered alike and what remains of them is as similar as
     the threshold. Set aside are the shingles that both have and more than `COMMON_ROWS` rows share,
-    and then up to four words with which both begin or end. Nothing is set aside where the rest of
-    one of the two has not `FEWEST_WORDS` words in a row, and as many that the other lacks or that
-    are in no shingle of so many rows: such a pair differs by single words.
+    and then up to four words with which both begin or end; but nothing where the two differ by
+    single words. They differ by more where both have `FEWEST_WORDS` in a row in no shingle that
+    they share, as many among what is not set aside, and there such that the other lacks, or such as
+    are in no shingle of so many rows.
 
     Rows stay together where what remains of them is as similar, however they are answered, and
     where most of what they share is no instruction: in rows as similar as the threshold, or with
@@ -100,14 +101,39 @@ def judge(pairs: Pairs, rows: Rows, threshold: float, *, workers: int = 1) -> Li
         threshold: least similarity of repeats.
         workers: threads.
     """
-    repeats, together = [np.zeros(0, bool)], [np.zeros(0, bool)]
-    for batch, known in _batches(pairs, rows, workers):
+    may_differ = partial(_may_differ, rows=rows, threshold=threshold)
+    doubtful = np.concatenate(
+        [np.zeros(0, bool), *mapped(may_differ, _parts(pairs, rows), workers)]
+    )
+    similar, together = ~doubtful, ~doubtful
+    places = np.flatnonzero(doubtful)
+    judged = [(np.zeros(0, bool), np.zeros(0, bool))]
+    for batch, known in _batches(_where(pairs, doubtful), rows, workers):
         counts = _count_rows(known, rows, workers)
-        judged = partial(_judged, rows=rows, known=known, counts=counts, threshold=threshold)
-        for is_repeat, is_one in mapped(judged, batch, workers):
-            repeats.append(is_repeat)
-            together.append(is_one)
-    return Likeness(_where(pairs, np.concatenate(repeats)), _where(pairs, np.concatenate(together)))
+        judge_part = partial(_judged, rows=rows, known=known, counts=counts, threshold=threshold)
+        judged += mapped(judge_part, batch, workers)
+    similar[places] = np.concatenate([is_similar for is_similar, _ in judged])
+    together[places] = np.concatenate([is_one for _, is_one in judged])
+    alike = np.flatnonzero(similar)
+    similar[alike] = _answered_alike(_where(pairs, similar), rows, threshold)
+    return Likeness(_where(pairs, similar), _where(pairs, together))
+
+
+def _may_differ(pairs: Pairs, rows: Rows, threshold: float) -> "Flags":
+    """Tell which pairs are no repeats for sure: those that differ by more than single words."""
+    sides = _sides(pairs, rows)
+    runs = [side.remainder(side.outside(side.shared)).has_run for side in sides]
+    found: Flags = (runs[0] & runs[1]) | (pairs.similarity < threshold - 1e-9)
+    return found
+
+
+def _parts(pairs: Pairs, rows: Rows) -> list[Pairs]:
+    """Divide pairs into parts of about as many words."""
+    lengths = rows.lengths[pairs.first] + rows.lengths[pairs.second]
+    return [
+        Pairs(pairs.first[part], pairs.second[part], pairs.similarity[part])
+        for part in blocks(lengths, WORDS_AT_ONCE)
+    ]
 
 
 def _where(pairs: Pairs, flags: "Flags") -> Pairs:
@@ -116,8 +142,7 @@ def _where(pairs: Pairs, flags: "Flags") -> Pairs:
 
 def _batches(pairs: Pairs, rows: Rows, workers: int) -> "Iterator[tuple[list[Pairs], Hashes]]":
     """Yield blocks of pairs, with all their different shingles."""
-    lengths = rows.lengths[pairs.first] + rows.lengths[pairs.second]
-    parts = [_part(pairs, block) for block in blocks(lengths, WORDS_AT_ONCE)]
+    parts = _parts(pairs, rows)
     batch: list[Pairs] = []
     known: Hashes = np.zeros(0, np.uint64)
     read = partial(_shingles, rows=rows)
@@ -129,10 +154,6 @@ def _batches(pairs: Pairs, rows: Rows, workers: int) -> "Iterator[tuple[list[Pai
             batch, known = [], known[:0]
     if batch:
         yield batch, known
-
-
-def _part(pairs: Pairs, block: slice) -> Pairs:
-    return Pairs(pairs.first[block], pairs.second[block], pairs.similarity[block])
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,12 +241,16 @@ def _set_edges_aside(sides: tuple[_Side, _Side], rests: "list[Flags]", of: "Flag
                 rest[at[equal]] = False
 
 
-def _sides(pairs: Pairs, rows: Rows, known: "Hashes", times: "Counts") -> tuple[_Side, _Side]:
+def _sides(
+    pairs: Pairs, rows: Rows, known: "Hashes | None" = None, times: "Counts | None" = None
+) -> tuple[_Side, _Side]:
     """Read both texts of every pair, and in how many rows each of their shingles stands."""
     unique, places = np.unique(np.concatenate([pairs.first, pairs.second]), return_inverse=True)
     words, lengths = rows.take_words(unique)
     shingles, counts = n_grams(words, lengths, SHINGLE_WORDS)
-    of_shingles = times[np.searchsorted(known, shingles)]
+    of_shingles = np.zeros(len(shingles), np.int64)
+    if known is not None and times is not None:
+        of_shingles = times[np.searchsorted(known, shingles)]
     sides = np.split(places, 2)
     taken = [take_parts(counts, side) for side in sides]
     keys = [_of_pairs(shingles[of], counts[side]) for of, side in zip(taken, sides, strict=True)]
@@ -286,7 +311,7 @@ def _count_rows(known: "Hashes", rows: Rows, workers: int) -> "Counts":
 def _judged(
     pairs: Pairs, rows: Rows, known: "Hashes", counts: "Counts", threshold: float
 ) -> "tuple[Flags, Flags]":
-    """Tell which pairs are repeats, and which are of one passage."""
+    """Tell of which pairs the rests are alike, and which are of one passage."""
     sides = _sides(pairs, rows, known, counts)
     was_similar = pairs.similarity >= threshold - 1e-9
     is_similar = was_similar.copy()
@@ -299,7 +324,7 @@ def _judged(
     own = np.bincount(side.owners[few], minlength=len(pairs.first))
     whole = np.bincount(side.owners[side.shared], minlength=len(pairs.first))
     is_passage = (2 * own >= whole) & (was_similar | (own >= PASSAGE_SHINGLES))
-    return is_similar & _answered_alike(pairs, rows, threshold), is_similar | is_passage
+    return is_similar, is_similar | is_passage
 
 
 def _rests(sides: tuple[_Side, _Side]) -> "list[_Rest]":

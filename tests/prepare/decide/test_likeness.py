@@ -94,6 +94,7 @@ def brute(texts: Texts, answers: list[int], labels: list[int]) -> tuple[set, set
                     break
                 rests[0][place] = rests[1][place] = False
         alike = how >= THRESHOLD
+        apart = min(longest(remainder(text, shared)) for text in (one, other)) >= FEWEST_WORDS
         left = [
             {word for word, is_left in zip(text, rest, strict=True) if is_left}
             for text, rest in zip((one, other), rests, strict=True)
@@ -102,7 +103,7 @@ def brute(texts: Texts, answers: list[int], labels: list[int]) -> tuple[set, set
         often = {shingle for shingle, times in counts.items() if times > COMMON_ROWS}
         rare = min(longest(remainder(text, often)) for text in (one, other)) >= FEWEST_WORDS
         enough = min(map(longest, rests)) >= FEWEST_WORDS
-        if alike and enough and (lacked or rare):
+        if alike and apart and enough and (lacked or rare):
             left = [
                 [word for word, is_left in zip(text, rest, strict=True) if is_left]
                 for text, rest in zip((one, other), rests, strict=True)
