@@ -85,7 +85,7 @@ def compared_text(example: Example) -> str:
 
 
 def answer_key(example: Example) -> int:
-    """Return 64 bits that are equal where the free answers say the same; 0 where there is none.
+    """Return 64 bits that are equal where free answers say the same; 0 where there is none.
 
     Marks at the end are none of it; where an answer is in signs alone, they are all of it.
     """

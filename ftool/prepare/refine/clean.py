@@ -250,7 +250,10 @@ class _Cleaning:
         """Rewrite one text."""
         if text.isascii() and text.isprintable() and "<" not in text:
             # A line without markup: no other rule finds anything in it.
-            return self._noted("white_space", text, _TRIMMED[writer])
+            line = text.strip() if writer == "user" else text.rstrip()
+            if len(line) < len(text):
+                self.changed.add("white_space")
+            return line
         if writer == "assistant" and self._is_sound(text):
             return self._noted("white_space", text, str.rstrip)
         text = self._noted("white_space", text, unix_lines)

@@ -21,7 +21,7 @@ from ftool.keys import answer_key, compared_texts, keys_of
 from ftool.prepare.read.rows import Finding, Row
 from ftool.prepare.refine.clean import RULES
 from ftool.prepare.refine.minhash import bands, shape
-from ftool.prepare.refine.words import flat_words
+from ftool.prepare.refine.words import SHINGLE_WORDS, flat_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -167,7 +167,13 @@ class ShardWriter:
             "split": np.array(self.splits, np.int8),
             "cleaned": np.array(self.cleaned, np.uint8),
             "answers": answers.astype(np.int32),
-            "answer": np.array([answer_key(example) for example in examples], np.uint64),
+            "answer": np.array(
+                [
+                    answer_key(example) if count < SHINGLE_WORDS else 0
+                    for example, count in zip(examples, answers.tolist(), strict=True)
+                ],
+                np.uint64,
+            ),
             "words": words,
             "lengths": lengths,
         }

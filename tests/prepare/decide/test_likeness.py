@@ -94,7 +94,16 @@ def brute(texts: Texts, answers: list[int], labels: list[int]) -> tuple[set, set
                     break
                 rests[0][place] = rests[1][place] = False
         alike = how >= THRESHOLD
-        if alike and min(map(longest, rests)) >= FEWEST_WORDS:
+        apart = min(longest(remainder(text, shared)) for text in (one, other)) >= FEWEST_WORDS
+        left = [
+            {word for word, is_left in zip(text, rest, strict=True) if is_left}
+            for text, rest in zip((one, other), rests, strict=True)
+        ]
+        lacked = min(len(left[0] - left[1]), len(left[1] - left[0])) >= FEWEST_WORDS
+        often = {shingle for shingle, times in counts.items() if times > COMMON_ROWS}
+        rare = min(longest(remainder(text, often)) for text in (one, other)) >= FEWEST_WORDS
+        enough = min(map(longest, rests)) >= FEWEST_WORDS
+        if alike and apart and enough and (lacked or rare):
             left = [
                 [word for word, is_left in zip(text, rest, strict=True) if is_left]
                 for text, rest in zip((one, other), rests, strict=True)
@@ -163,7 +172,7 @@ def test_work_in_pieces_gives_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     pairs, rows = every_pair(texts), rows_of(texts, answers, labels)
     whole = as_sets(judge(pairs, rows, THRESHOLD))
     assert whole[0] and whole[1]
-    for name, value in (("WORDS_AT_ONCE", 70), ("ROWS_AT_ONCE", 3), ("MOST_SHARED", 10)):
+    for name, value in (("WORDS_AT_ONCE", 70), ("ROWS_AT_ONCE", 3), ("MOST_SHINGLES", 10)):
         monkeypatch.setattr(likeness, name, value)
         assert as_sets(judge(pairs, rows, THRESHOLD, workers=2)) == whole
 
@@ -205,6 +214,18 @@ def test_of_near_copies_one_stays_however_many_there_are(tmp_path: Path) -> None
     with_typos = [[*long[:n], 900 + n, *long[n + 1 :]] for n in (0, 1, 2, 3, 4, 40, 41, 60, 76, 79)]
     rows = [row(words(*text), "a") for text in (long, *with_typos)]
     assert set(reasons(tmp_path / "typos", rows)[0]) == set(range(1, 11))
+
+
+def test_a_mistyped_word_in_common_sentences_makes_no_other_row(tmp_path: Path) -> None:
+    """Every sentence stands in many rows, as in texts that are put together from blocks."""
+    random = Random(4)
+    pool = [[1000 * n + word for word in range(12)] for n in range(30)]
+    texts = [[w for part in random.sample(pool, 8) for w in part] for _ in range(60)]
+    copies = [list(text) for text in texts]
+    for place, copy in enumerate(copies):
+        copy[12 * random.randrange(8) + place % 12] = 99_999
+    gone, _ = reasons(tmp_path, [row(words(*text), "a") for text in (*texts, *copies)])
+    assert set(gone) == set(range(60, 120))
 
 
 def test_a_canned_answer_makes_no_repeats_of_its_questions(tmp_path: Path) -> None:
