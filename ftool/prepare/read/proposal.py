@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ftool.prepare.read.mapping import (
+    BY_WORD,
     FILLED,
     Doubt,
     Shape,
@@ -131,6 +132,9 @@ def _parts(
     others = [name for name in texts if name not in answers][:MOST_JOINED]
     if answers and (asked or others):
         return asked[:1] or others, None, answers[0]
+    is_asked = any(c.score > BY_WORD for c in candidates("prompt", named, survey))
+    if is_asked and not any(_is_few(name, survey) for name in usable):
+        return asked[:1], None, None
     known = {c.column for part in ("class", "label") for c in candidates(part, named, survey)}
     few = [n for n in usable if _is_few(n, survey) and n not in texts]
     label = min(few, key=lambda n: (n not in known, survey.spread.get(n, 0)), default=None)
