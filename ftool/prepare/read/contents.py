@@ -1,7 +1,7 @@
 """What a content of others holds: text, parts of text, tool calls and their results."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -186,7 +186,8 @@ def as_json(value: Any) -> Any:
     return json.loads(json.dumps(value, default=str))
 
 
-def joined(values: Iterable[Any]) -> str:
+def joined(values: Sequence[Any]) -> str:
     """Return several contents as one text, a blank line between them; empty ones are left out."""
-    texts = [content_of(value) for value in values]
-    return texts[0] if len(texts) == 1 else "\n\n".join(text for text in texts if text.strip())
+    if len(values) == 1:
+        return content_of(values[0])
+    return "\n\n".join(text for text in map(content_of, values) if text.strip())

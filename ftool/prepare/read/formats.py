@@ -164,7 +164,8 @@ class Reader:
 
     def _example(self, row: Row, values: Mapping[str, Any], shape: Shape) -> Example:
         data = self._data
-        self._refuse_unwanted(values, shape)
+        if shape.wanted or shape.verdict or shape.media:
+            self._refuse_unwanted(values, shape)
         label = self._label(values[shape.label]) if shape.label else None
         if shape.label and not label and data.label_names != "none":
             raise Unusable("missing_label", f"`{shape.label}` is empty")
@@ -174,14 +175,14 @@ class Reader:
             "source": self._shown,
             "line": row.line,
             "group": group or None,
-            "extra": {n: as_json(values[n]) for n in data.keep_columns if n in values},
+            "extra": self._kept(values) if data.keep_columns else {},
         }
         if shape.text:
-            text = joined(values[name] for name in shape.text)
+            text = joined([values[name] for name in shape.text])
             return Example(text=text, label=label, **about)
         is_table = not isinstance(row.raw, str)
         messages = self._messages(values, shape, label, is_table=is_table)
-        system = joined(values[name] for name in shape.system) if shape.system else ""
+        system = joined([values[name] for name in shape.system]) if shape.system else ""
         system = system or data.system or ""
         if system and messages[0].role != "system":
             messages = [Message("system", system), *messages]
@@ -190,10 +191,13 @@ class Reader:
         tools = values[shape.tools] if shape.tools else None
         return Example(
             messages=tuple(messages),
-            tools=tools_of(plain(tools) if is_table else tools),
+            tools=tools_of(plain(tools) if is_table else tools) if tools else (),
             label=label if data.label_names != "none" else None,
             **about,
         )
+
+    def _kept(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        return {n: as_json(values[n]) for n in self._data.keep_columns if n in values}
 
     def _refuse_unwanted(self, values: Mapping[str, Any], shape: Shape) -> None:
         """Refuse a row whose answer nobody wants, and one that is more than its text."""
@@ -230,7 +234,7 @@ class Reader:
             after = read.messages(turns, is_table=is_table)
             is_whole = after[0].role != "assistant"  # the prompt stands in it again
             return _learnable(read.mend(after if is_whole else [*before, *after]))
-        answer = Message("assistant", joined(map(self._answer, answers)))
+        answer = Message("assistant", joined([self._answer(answer) for answer in answers]))
         return [*before, answer]
 
     def _history(self, values: Mapping[str, Any], shape: Shape) -> list[Message]:

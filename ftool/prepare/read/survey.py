@@ -19,6 +19,8 @@ FEW_VALUES = 500
 """So many different values of a column are kept."""
 LONGEST_LABEL, MOST_LABEL_WORDS = 60, 6
 MOST_LABELS = 500
+LONG = 100
+"""Values of more characters on average are texts."""
 ROWS_PER_LABEL = 2
 """A label stands in two rows at least, on average; a text rarely stands twice."""
 MOSTLY = 0.9
@@ -126,6 +128,8 @@ def look_of(values: Sequence[Any]) -> Look:
     if all(isinstance(value, bool) for value in present):
         return "flag"
     texts = [_text(value) for value in present]
+    if sum(map(len, texts)) > LONG * len(texts):
+        return "text"
     folded = {text.casefold() for text in texts}
     if folded <= {"true", "false"}:
         return "flag"

@@ -26,6 +26,8 @@ from ftool.prepare.refine.words import SHINGLE_WORDS, flat_words
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ftool.prepare.refine.words import Counts
+
 ABOUT, EXAMPLES, REJECTED = "about.json", "examples.arrow", "rejected.jsonl"
 NUMBERS, WORDS = "numbers.npz", "words.npy"
 FILES = (EXAMPLES, NUMBERS, WORDS, REJECTED)
@@ -149,9 +151,7 @@ class ShardWriter:
         examples = self.examples
         codes = {label: code for code, label in enumerate(labels)}
         keys = [keys_of(example) for example in examples]
-        texts = (text for example in examples for text in compared_texts(example))
-        words, of_texts = flat_words(texts)
-        lengths, answers = of_texts.reshape(-1, 2).sum(axis=1), of_texts[1::2]
+        words, lengths, answers = _compared_words(examples)
         numbers: dict[str, NDArray[Any]] = {
             "content": _keys([found.content for found in keys]),
             "prompt": _keys([found.prompt for found in keys])[:, 0],
@@ -181,6 +181,18 @@ class ShardWriter:
             columns_of_bands = bands(words, lengths, self.near)
             numbers |= {f"band_{band}": column for band, column in enumerate(columns_of_bands)}
         return numbers
+
+
+def _compared_words(
+    examples: Sequence[Example],
+) -> "tuple[NDArray[np.uint32], Counts, Counts]":
+    """Return the words by which examples are compared, how many each has, and those that answer."""
+    pairs = [compared_texts(example) for example in examples]
+    if not any(answer for _, answer in pairs):
+        words, lengths = flat_words(asked for asked, _ in pairs)
+        return words, lengths, np.zeros_like(lengths)
+    words, of_texts = flat_words(text for pair in pairs for text in pair)
+    return words, of_texts.reshape(-1, 2).sum(axis=1), of_texts[1::2]
 
 
 def _digest(path: Path) -> str:
