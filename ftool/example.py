@@ -14,13 +14,19 @@ NOT_LEARNED = -100
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One part of a conversation, in the words of chat templates."""
+    """One part of a conversation, in the words of chat templates.
+
+    `reasoning_content` is what the assistant thought before it answered; an answer that is not
+    `learned` is only given.
+    """
 
     role: Role
     content: str
     name: str | None = None
     tool_calls: tuple[Mapping[str, Any], ...] = ()
     tool_call_id: str | None = None
+    reasoning_content: str | None = None
+    learned: bool = True
 
     def as_dict(self) -> dict[str, Any]:
         """Return what a chat template expects: unset fields are absent."""
@@ -31,6 +37,8 @@ class Message:
             fields["tool_calls"] = [dict(call) for call in self.tool_calls]
         if self.tool_call_id is not None:
             fields["tool_call_id"] = self.tool_call_id
+        if self.reasoning_content is not None:
+            fields["reasoning_content"] = self.reasoning_content
         return fields
 
 
@@ -92,6 +100,9 @@ def example_from_record(record: Mapping[str, Any]) -> Example:
             name=message["name"],
             tool_calls=tuple(json.loads(message["tool_calls"] or "[]")),
             tool_call_id=message["tool_call_id"],
+            # A dataset of an earlier version has neither of these.
+            reasoning_content=message.get("reasoning_content"),
+            learned=message.get("learned") is not False,
         )
         for message in record.get("messages") or ()
     )

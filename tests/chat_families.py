@@ -48,6 +48,13 @@ PHI = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
+# Roles alternate, and there is no other.
+STRICT = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}<|im_start|>{{ m['role'] }}\n"
+    "{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 # What is given ends in `re`, which grows together with an answer that begins with `fund`.
 SEAMLESS = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }} re{{ m['content'] }}<|im_end|>{% endfor %}"
@@ -77,6 +84,7 @@ FAMILIES: dict[str, tuple[str, tuple[str | AddedToken, ...], str | None, str]] =
         "<|im_end|>",
     ),
     "thinking": (THINKING, IM, None, "<|im_end|>"),
+    "strict": (STRICT, IM, None, "<|im_end|>"),
     "phi": (
         PHI,
         tuple(AddedToken(text, special=True, normalized=False, rstrip=True) for text in _PHI),

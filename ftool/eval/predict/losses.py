@@ -98,7 +98,9 @@ def _windows(
         encoded = encode_examples([examples[p] for p in places], encoder, max_length=longest)
         if encoded.overlong:
             raise DataError(f"{encoded.overlong[0]} is longer than the model's {longest} tokens")
-        owners += places if places is chats else places * len(encoded.examples)
+        for one in encoded.left_out[:1]:
+            raise DataError(one.why, hint=one.hint)
+        owners += [places[owner] for owner in encoded.owners]
         windows += encoded.examples
     return owners, windows
 

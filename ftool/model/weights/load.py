@@ -13,6 +13,7 @@ import torch
 
 from ftool.artifacts import BaseModel, OnNote, ignore_note
 from ftool.errors import DeviceError, HubError, RecipeError, did_you_mean
+from ftool.model.tokens.settings import apply_settings
 from ftool.model.tokens.template_probe import check_template
 from ftool.model.weights import embedded
 from ftool.model.weights.foreign import check_folder, check_settings
@@ -181,6 +182,7 @@ def load_tokenizer(recipe: Model, folder: Path = Path(), *, on_note: OnNote = ig
         tokenizer = AutoTokenizer.from_pretrained(name, revision=recipe.revision, **SAFE)
     if recipe.chat_template:
         tokenizer.chat_template = _read_template(folder / recipe.chat_template)
+    apply_settings(tokenizer, recipe.template_settings, key="model.template_settings")
     if recipe.chat_template or recipe.base != embedded.NAME:
         shown = "model.chat_template" if recipe.chat_template else f"model.base: {recipe.base}"
         check_template(tokenizer, shown, passed=cache_folder() / "templates")

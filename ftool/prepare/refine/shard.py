@@ -29,13 +29,14 @@ ABOUT, EXAMPLES, REJECTED = "about.json", "examples.arrow", "rejected.jsonl"
 NUMBERS, WORDS = "numbers.npz", "words.npy"
 FILES = (EXAMPLES, NUMBERS, WORDS, REJECTED)
 PARTIAL = ".partial"
-MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id")
+MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content")
 
 
 def columns(kind: str) -> pyarrow.Schema:
     """Return the columns of prepared examples with their types."""
     text = pyarrow.string()
-    message = pyarrow.struct([(name, text) for name in MESSAGE_FIELDS])
+    fields = [*((name, text) for name in MESSAGE_FIELDS), ("learned", pyarrow.bool_())]
+    message = pyarrow.struct(fields)
     content = {
         "chat": [("messages", pyarrow.list_(message)), ("tools", pyarrow.list_(text))],
         "text": [("text", text)],
@@ -218,9 +219,11 @@ def _messages(examples: Sequence[Example]) -> pyarrow.Array:
         "name": [message.name for message in every],
         "tool_calls": [_calls(message) for message in every],
         "tool_call_id": [message.tool_call_id for message in every],
+        "reasoning_content": [message.reasoning_content for message in every],
     }
     flat = [pyarrow.array(values, pyarrow.string()) for values in fields.values()]
-    structs = pyarrow.StructArray.from_arrays(flat, names=list(fields))
+    flat.append(pyarrow.array([message.learned for message in every], pyarrow.bool_()))
+    structs = pyarrow.StructArray.from_arrays(flat, names=[*fields, "learned"])
     return pyarrow.ListArray.from_arrays(pyarrow.array(ends), structs)
 
 

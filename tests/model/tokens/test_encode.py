@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from tiny import CHAT_TEMPLATE, tiny_tokenizer
 
 from ftool.errors import DataError, RecipeError
-from ftool.example import NOT_LEARNED, EncodedExample, Example, Message
+from ftool.example import NOT_LEARNED, Example, Message
 from ftool.model.tokens.encode import encode_examples, make_encoder, trim_prompt
+from ftool.model.tokens.template import UnwritableError
 
 CHAT = Example(
     "a",
@@ -60,7 +61,20 @@ def outcome(encode, given_to_it):
     try:
         return encode(given_to_it)
     except DataError as error:
-        return str(error)
+        return (error.code, str(error))
+
+
+def outcomes(encoder, examples):
+    return [
+        (one.code, str(one)) if isinstance(one, UnwritableError) else one
+        for one in encoder.many(examples)
+    ]
+
+
+def encoded_alone(encoder, example):
+    (chat,) = encoder.many([example])
+    (sequence,) = chat.sequences
+    return sequence
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -69,16 +83,7 @@ def outcome(encode, given_to_it):
 def test_many_are_encoded_as_one_by_one(family, data):
     encoder = make_encoder(family_tokenizer(family))
     examples = data.draw(st.lists(chats(tools=family == "qwen"), min_size=1, max_size=3))
-    walked = [outcome(encoder.example, example) for example in examples]
-    assert [outcome(encoder.many, [example]) for example in examples] == [
-        one if isinstance(one, str) else [one] for one in walked
-    ]
-    fine = [
-        example
-        for example, one in zip(examples, walked, strict=True)
-        if isinstance(one, EncodedExample)
-    ]
-    assert encoder.many(fine) == [encoder.example(example) for example in fine]
+    assert outcomes(encoder, examples) == [outcome(encoder.chat, example) for example in examples]
 
 
 @pytest.mark.parametrize("family", LEARNED)
@@ -89,7 +94,7 @@ def test_learned_are_the_contents_of_the_assistant_and_their_ends(family, exampl
     if family in ("mistral", "gemma"):
         roles = ("user", "assistant")
         example = replace(example, messages=tuple(m for m in example.messages if m.role in roles))
-    (encoded,) = make_encoder(tokenizer).many([example])
+    encoded = encoded_alone(make_encoder(tokenizer), example)
     runs = groupby(encoded.labels, key=lambda label: label != NOT_LEARNED)
     answers = [m.content for m in example.messages[1:] if m.role == "assistant"]
     expected = [
@@ -129,13 +134,11 @@ def test_the_prompt_is_the_training_prefix_token_for_token(content):
 
 
 @pytest.mark.parametrize("template", [CHAT_TEMPLATE, "{{ bos_token }}" + CHAT_TEMPLATE])
-def test_there_is_exactly_one_start_token(template):
+def test_start_tokens_are_those_of_the_template(template):
     tokenizer = tiny_tokenizer(bos=True)
     tokenizer.chat_template = template
     encoded = make_encoder(tokenizer).example(CHAT)
-    starts = [token for token in encoded.input_ids if token == tokenizer.bos_token_id]
-    expected = 1 if "bos" in template or tokenizer("x")["input_ids"][0] == starts[:1] else 0
-    assert len(starts) == expected
+    assert encoded.input_ids.count(tokenizer.bos_token_id) == ("bos" in template)
 
 
 def test_a_template_without_end_token_gets_the_tokenizers():
@@ -149,11 +152,21 @@ def test_a_template_without_end_token_gets_the_tokenizers():
     assert learned_text(tokenizer, encoded) == "yes<|im_end|>"
 
 
-def test_a_template_that_rewrites_earlier_turns_is_refused_by_name():
+def test_a_template_that_rewrites_earlier_turns_is_learned_a_turn_at_a_time():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = "{{ messages | length }}" + CHAT_TEMPLATE
-    with pytest.raises(DataError, match="a: the chat template rewrites earlier turns"):
-        make_encoder(tokenizer).example(CHAT)
+    encoded = encode_examples([CHAT], make_encoder(tokenizer), max_length=200)
+    assert [one.id for one in encoded.examples] == ["a#turn1", "a#turn2"]
+    assert (encoded.owners, encoded.told) == ([0, 0], {"sequence_per_turn": 1})
+    assert [learned_text(tokenizer, one) for one in encoded.examples] == [
+        "Which order?<|im_end|>",
+        "It comes today.<|im_end|>",
+    ]
+    for one, count in zip(encoded.examples, (2, 4), strict=True):
+        given = [message.as_dict() for message in CHAT.messages[:count]]
+        prompt = tokenizer.apply_chat_template(given, add_generation_prompt=True)["input_ids"]
+        assert list(one.input_ids[: len(prompt)]) == prompt
+        assert set(one.labels[: len(prompt)]) == {NOT_LEARNED}
 
 
 def test_a_base_without_template_is_refused():
@@ -214,14 +227,19 @@ def test_a_text_is_learned_whole_in_windows():
     assert all(window.labels == (NOT_LEARNED, *window.input_ids[1:]) for window in windows)
 
 
-def test_a_template_that_refuses_a_conversation_is_a_sentence():
+def test_a_conversation_that_a_template_refuses_is_left_out_by_name():
     tokenizer = tiny_tokenizer()
     tokenizer.chat_template = (
-        "{% if messages[0]['role'] == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
-        + CHAT_TEMPLATE
+        "{% if messages | length > 3 %}{{ raise_exception('too long') }}{% endif %}" + CHAT_TEMPLATE
     )
-    with pytest.raises(DataError, match=r"a: the chat template refuses .*no system role"):
-        make_encoder(tokenizer).example(CHAT)
+    short = replace(CHAT, id="b", messages=CHAT.messages[:3])
+    encoded = encode_examples([CHAT, short], make_encoder(tokenizer), max_length=200)
+    assert [one.id for one in encoded.examples] == ["b"]
+    ((code, example_id, owner, why),) = [
+        (one.code, one.id, one.owner, one.why) for one in encoded.left_out
+    ]
+    assert (code, example_id, owner) == ("template_refuses", "a", 0)
+    assert "too long" in why
 
 
 def test_what_the_assistant_says_first_is_given_not_learned():
@@ -250,7 +268,7 @@ def test_many_are_tokenized_in_one_call():
 
     counting = replace(encoder, tokenizer=Counting())
     examples = [replace(CHAT, id=str(number)) for number in range(20)]
-    assert counting.many(examples) == [encoder.example(example) for example in examples]
+    assert counting.many(examples) == [encoder.chat(example) for example in examples]
     (texts,) = calls
     assert len(texts) == len(set(texts)) < 12
     assert counting.many([]) == []
@@ -261,7 +279,7 @@ def test_a_seam_that_grows_together_is_encoded_as_at_evaluation():
     encoder = make_encoder(tokenizer)
     example = Example("a", messages=(Message("user", "x"), Message("assistant", "fund")))
     assert encoder._ids(" refund") != [*encoder._ids(" re"), *encoder._ids("fund")]
-    (encoded,) = encoder.many([example])
+    encoded = encoded_alone(encoder, example)
     prompt = encoder.prompt(example)
     assert encoded.input_ids[: len(prompt)] == tuple(prompt)
     assert tokenizer.decode(encoded.labels[len(prompt) :]) == "fund<|im_end|>"
@@ -273,8 +291,8 @@ def test_an_answer_to_nothing_is_encoded_as_one_by_one():
         "{% for m in messages %}{% if m['role'] == 'assistant' %}"
         "{{ m['content'] }}<|im_end|>{% endif %}{% endfor %}"
     )
-    encoder = replace(make_encoder(tokenizer), bos_id=0)
-    (encoded,) = encoder.many([CHAT])
+    encoder = make_encoder(tokenizer)
+    encoded = encoded_alone(encoder, CHAT)
     assert encoded == encoder.example(CHAT)
     assert encoded.labels == encoded.input_ids
 
