@@ -28,7 +28,13 @@ from ftool.model.tokens.encode import (
     today,
 )
 from ftool.model.weights.adapter import attach_adapter
-from ftool.model.weights.load import Device, LoadedModel, choose_device, load_base_model
+from ftool.model.weights.load import (
+    Device,
+    LoadedModel,
+    choose_device,
+    load_base_model,
+    refuse_beyond_embeddings,
+)
 from ftool.recipe.blocks.train import Lora
 from ftool.recipe.schema import Recipe
 from ftool.train.attempt import smaller
@@ -109,6 +115,8 @@ def assemble(
     max_length = longest_allowed(recipe.train, loaded.model.config)
     encoded = _encode_train(recipe, dataset, encoder, max_length[0], on_note)
     examples = encoded.examples
+    ids = (example.input_ids for example in examples)
+    refuse_beyond_embeddings(loaded.model, loaded.tokenizer, ids)
     rows = _can_share(recipe, loaded.model, examples, on_note)
     model = loaded.model
     if isinstance(recipe.train.method, Lora):

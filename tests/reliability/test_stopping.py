@@ -55,7 +55,7 @@ def test_one_start_token_and_every_answer_ends(family, contents):
         return
     ids, labels = encoded.input_ids, encoded.labels
     start = encoder.tokenizer.bos_token_id
-    wanted = encoder.bos_id is not None or "bos_token" in encoder.tokenizer.chat_template
+    wanted = "bos_token" in encoder.tokenizer.chat_template
     if start is not None and encoder.tokenizer.bos_token not in "".join(contents):
         assert list(ids).count(start) == wanted
         assert not wanted or (ids[0] == start and labels[0] == NOT_LEARNED)
@@ -111,7 +111,7 @@ def test_evaluation_asks_what_training_began_with(finished, tmp_path, mode):
     assert outcome.code == 0, outcome
     encoder = make_encoder(load_tokenizer(Model(base=str(project / "base"))))
     examples = PreparedDataset.open(project / "data/tiny").examples("train")
-    trained = [encoded.input_ids for encoded in encoder.many(examples)]
+    trained = [encoder.example(example).input_ids for example in examples]
     asked = json.loads(outcome.notes[0])
     assert len(asked) == len(trained) > 20
     for prompt, ids, example in zip(asked, trained, examples, strict=True):

@@ -29,6 +29,8 @@ from ftool.model.tokens.template import (
 EXAMPLES_AT_ONCE = 1024
 """So many that the tokenizer keeps all processors busy, so few that their texts need no room."""
 
+ANSWER = "answer of the assistant"
+"""What a template is tried with."""
 HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 OVERLONG = "overlong"
@@ -133,6 +135,14 @@ class Encoder:
         before, learned = self.template.last_turn(answered)
         prompt = self._ids_of(answered, before)
         return self._extend(answered, prompt, before, learned)[len(prompt) :]
+
+    def lead(self) -> list[int]:
+        """Encode what the template writes between a prompt and the answer to it, such as a channel.
+
+        It is learned like the answer, and what a model writes is read behind it.
+        """
+        lead, mark, _ = _turn_of(self.template, ANSWER)[1].partition(ANSWER)
+        return self._ids(lead) if mark and lead.strip() else []
 
     def text(self, example: Example, max_length: int) -> list[EncodedExample]:
         """Encode a text of a corpus, all learned, in windows of at most `max_length` tokens."""
@@ -381,8 +391,12 @@ def _lead_to_labels(tokenizer: Any, date: str | None, fixed: Collection[str]) ->
 def _label_turn(tokenizer: Any, date: str | None) -> str:
     """Return what is learned of a label."""
     template, _ = _chat_template(tokenizer, date)
-    asked = (Message("user", "question"), Message("assistant", "label"))
-    return template.last_turn(Example("label", messages=asked))[1]
+    return _turn_of(template, "label")[1]
+
+
+def _turn_of(template: ChatTemplate, answer: str) -> Turn:
+    asked = (Message("user", "question"), Message("assistant", answer))
+    return template.last_turn(Example("answer", messages=asked))
 
 
 def _chat_template(tokenizer: Any, date: str | None) -> tuple[ChatTemplate, int]:
@@ -397,13 +411,12 @@ def _chat_template(tokenizer: Any, date: str | None) -> tuple[ChatTemplate, int]
         except (TemplateError, ValueError, TypeError):
             return None
 
-    answer = "answer of the assistant"
-    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": answer}]
+    turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": ANSWER}]
     try:
         written = render(tokenizer, turns, (), generation_prompt=False, date=date)
     except (TemplateError, ValueError, TypeError) as error:
         raise RecipeError(f"model.chat_template: it cannot be rendered ({error})") from error
-    behind = written.rpartition(answer)[2]
+    behind = written.rpartition(ANSWER)[2]
     ids = tokenizer(behind, add_special_tokens=False)["input_ids"]
     special = {*tokenizer.all_special_ids, *tokenizer.added_tokens_decoder}
     end = next((token for token in ids if token in special), None)
