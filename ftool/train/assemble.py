@@ -222,7 +222,9 @@ def _encode_train(
             hint="raise train.max_length, or set train.overlong=trim_prompt",
         )
     first = next(one for one in encoded.left_out if one.code != OVERLONG)
-    raise DataError(f"no train example can be learned ({first.code}): {first.why}", hint=first.hint)
+    raise DataError(
+        f"no train example can be learned ({first.code}): {first.id}: {first.why}", hint=first.hint
+    )
 
 
 def _left_out(left_out: Sequence[LeftOut], max_length: int) -> list[str]:
@@ -234,7 +236,8 @@ def _left_out(left_out: Sequence[LeftOut], max_length: int) -> list[str]:
         if code == OVERLONG:
             sentences.append(f"{number} examples exceed {max_length} tokens, left out: {first}")
         else:
-            sentences.append(f"{number} examples left out ({code}): {first}; {own[0].why}")
+            left = f"{counted(number, 'example')} left out ({code}): {first}"
+            sentences.append(f"{left}; of the first, {own[0].why}")
     return sentences
 
 

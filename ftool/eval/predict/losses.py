@@ -101,7 +101,7 @@ def _windows(
         if encoded.overlong:
             raise DataError(f"{encoded.overlong[0]} is longer than the model's {longest} tokens")
         for one in encoded.left_out[:1]:
-            raise DataError(one.why, hint=one.hint)
+            raise DataError(f"{one.id}: {one.why}", hint=one.hint)
         owners += [places[owner] for owner in encoded.owners]
         windows += encoded.examples
     return owners, windows

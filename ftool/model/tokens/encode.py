@@ -481,9 +481,8 @@ def encode_examples(
         for owner, chat in enumerate(_candidates(examples, encoder, max_length)):
             example = examples[owner]
             if isinstance(chat, UnwritableError):
-                encoded.left_out.append(
-                    LeftOut(chat.code, example.id, owner, chat.message, chat.hint)
-                )
+                why = chat.message.removeprefix(f"{example.id}: ")
+                encoded.left_out.append(LeftOut(chat.code, example.id, owner, why, chat.hint))
                 continue
             if example.text is None and not any(one.learned_tokens for one in chat.sequences):
                 raise DataError(f"{example.id}: nothing to learn, no assistant message has content")

@@ -1,3 +1,4 @@
+import copy
 import gc
 from dataclasses import replace
 from itertools import groupby
@@ -330,3 +331,157 @@ def test_encoding_makes_no_cycles_for_the_collector_it_keeps_off():
         gc.enable()
     assert encode_examples([CHAT] * 8, encoder, max_length=99) == encoded
     assert gc.isenabled()
+
+
+def asked(tokenizer, messages, **options):
+    given = [message.as_dict() for message in messages]
+    return tokenizer.apply_chat_template(given, add_generation_prompt=True, **options)["input_ids"]
+
+
+ALTERNATING = ("chatml", "llama", "gemma", "qwen", "strict", "reasoning", "opening", "mute", "phi")
+PLAIN = st.lists(st.sampled_from(("refund", "fund", " ", "é", "\n", "x")), min_size=1, max_size=4)
+
+
+@pytest.mark.parametrize("family", [*ALTERNATING, "mistral", "last_system", "channels", "quoting"])
+@settings(max_examples=30, deadline=None)
+@given(contents=st.lists(PLAIN.map("".join), min_size=2, max_size=8), system=st.booleans())
+def test_before_every_answer_stand_the_ids_that_use_will_give(family, contents, system):
+    tokenizer = family_tokenizer(family)
+    encoder = make_encoder(tokenizer, date="2024-02-29")
+    turns = contents[: len(contents) // 2 * 2]
+    messages = [Message(("user", "assistant")[n % 2], text) for n, text in enumerate(turns)]
+    folds = encoder.template.habits.folds_system
+    if system and folds:
+        messages[0] = replace(messages[0], content=f"Be kind.\n\n{messages[0].content}")
+    given_to_it = [Message("system", "Be kind."), *messages] if system and not folds else messages
+    example = Example("a", messages=tuple(given_to_it))
+    chat = encoder.chat(example)
+    starts = [
+        (one, place)
+        for one in chat.sequences
+        for place, label in enumerate(one.labels)
+        if label != NOT_LEARNED and (place == 0 or one.labels[place - 1] == NOT_LEARNED)
+    ]
+    answers = [n for n, one in enumerate(given_to_it) if one.role == "assistant"]
+    template = tokenizer.chat_template.replace("strftime_now('%Y-%m-%d')", "'2024-02-29'")
+    assert len(starts) == len(answers)
+    for (one, place), index in zip(starts, answers, strict=True):
+        before = asked(tokenizer, given_to_it[:index], chat_template=template)
+        assert list(one.input_ids[:place]) == before
+        prompt = encoder.prompt(replace(example, messages=example.messages[: index + 1]))
+        assert prompt == before
+    assert len({one.id for one in chat.sequences}) == len(chat.sequences)
+
+
+def test_the_system_message_stands_in_front_of_the_users_words_where_it_has_no_place():
+    for family in ("mistral", "gemma", "mute"):
+        encoder = make_encoder(family_tokenizer(family))
+        turns = (Message("user", "hi"), Message("assistant", "yes"))
+        found = encode_examples(
+            [Example("a", messages=(Message("system", "Be kind."), *turns))], encoder, max_length=99
+        )
+        joined = Example("a", messages=(Message("user", "Be kind.\n\nhi"), turns[1]))
+        assert found.examples == [encoder.example(joined)]
+        assert found.told == {"system_folded": 1}
+
+
+def learned_texts(family, *messages, **options):
+    encoder = make_encoder(family_tokenizer(family), **options)
+    chat = encoder.chat(Example("a", messages=messages))
+    texts = [learned_text(encoder.tokenizer, one) for one in chat.sequences]
+    return texts, chat
+
+
+THOUGHT = Message("assistant", "yes", reasoning_content="hm")
+
+
+@pytest.mark.parametrize(
+    ("family", "learned", "told"),
+    [
+        ("reasoning", "<think>\nhm\n</think>\n\nyes<|im_end|>", set()),
+        ("opening", "hm\n</think>\n\nyes<|im_end|>", set()),
+        ("channels", "<|channel|>analysis<|message|>hm<|end|><|start|>assistant", set()),
+        ("chatml", "yes<|im_end|>", {"reasoning_not_rendered"}),
+    ],
+)
+def test_reasoning_is_learned_where_the_template_writes_it_and_told_where_not(
+    family, learned, told
+):
+    (text,), chat = learned_texts(family, Message("user", "hi"), THOUGHT)
+    assert text.startswith(learned) and chat.told == told
+
+
+def test_an_answer_without_reasoning_closes_what_its_prompt_opens():
+    (text,), _ = learned_texts("opening", Message("user", "hi"), Message("assistant", "yes"))
+    assert text == "\n</think>\n\nyes<|im_end|>"
+
+
+def test_tools_that_a_template_does_not_write_leave_a_row_out_by_name():
+    call = Message("assistant", "", tool_calls=(CALL,))
+    rows = {
+        "tools": Example(
+            "tools",
+            messages=(Message("user", "hi"), Message("assistant", "yes")),
+            tools=({"type": "function", "function": {"name": "refund"}},),
+        ),
+        "calls": Example("calls", messages=(Message("user", "hi"), call)),
+        "results": Example(
+            "results",
+            messages=(Message("user", "hi"), call, Message("tool", "7"), Message("assistant", "x")),
+        ),
+        "none": Example("none", messages=(Message("user", "hi"), Message("assistant", "yes"))),
+    }
+    left = {
+        family: [
+            (one.code, one.id)
+            for one in encode_examples(
+                list(rows.values()), make_encoder(family_tokenizer(family)), max_length=500
+            ).left_out
+        ]
+        for family in ("qwen", "chatml", "channels", "mute")
+    }
+    code = "tools_not_rendered"
+    assert left == {
+        "qwen": [],
+        "chatml": [(code, "tools"), (code, "calls"), (code, "results")],
+        "channels": [(code, "tools"), (code, "results")],
+        "mute": [(code, "tools"), (code, "calls"), (code, "results")],
+    }
+
+
+def test_the_setting_that_leads_straight_to_a_label_is_chosen_unless_it_is_set():
+    asked = (Message("user", "hi"), Message("assistant", "refund"))
+    for fixed, chosen, learned in (
+        ((), {"enable_thinking": False}, "refund<|im_end|>"),
+        ({"enable_thinking"}, {}, "<think>\n\n</think>\n\nrefund<|im_end|>"),
+        (None, {}, "<think>\n\n</think>\n\nrefund<|im_end|>"),
+    ):
+        tokenizer = copy.deepcopy(family_tokenizer("reasoning"))
+        encoder = make_encoder(tokenizer, fixed=fixed)
+        assert encoder.chosen == chosen
+        encoded = encoder.example(Example("a", messages=asked))
+        assert learned_text(tokenizer, encoded) == learned
+        # What is chosen stands in the template itself, which is saved with the model.
+        again = make_encoder(tokenizer).example(Example("a", messages=asked))
+        assert again == encoded
+
+
+def test_an_answer_begins_behind_what_the_template_puts_in_front_of_every_one():
+    channels = make_encoder(family_tokenizer("channels"))
+    assert channels.tokenizer.decode(channels.lead()) == "<|channel|>final<|message|>"
+    assert make_encoder(family_tokenizer("chatml")).lead() == []
+
+
+def test_each_sequence_of_a_conversation_is_measured_and_trimmed_apart():
+    encoder = make_encoder(family_tokenizer("reasoning"))
+    chat = encoder.chat(CHAT)
+    lengths = [len(one.input_ids) for one in chat.sequences]
+    assert lengths[0] < lengths[1]
+    found = encode_examples([CHAT], encoder, max_length=lengths[0])
+    assert [one.id for one in found.examples] == ["a#turn1"]
+    assert [(one.code, one.id, one.owner) for one in found.left_out] == [("overlong", "a#turn2", 0)]
+    trimmed = encode_examples([CHAT], encoder, max_length=lengths[1] - 1, overlong="trim_prompt")
+    assert [one.id for one in trimmed.examples] == ["a#turn1", "a#turn2"]
+    assert learned_text(encoder.tokenizer, trimmed.examples[1]).endswith(
+        "It comes today.<|im_end|>"
+    )
