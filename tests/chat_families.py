@@ -72,6 +72,17 @@ OPENING = (
     "{{ m['content'].split('</think>')[-1] }}<|im_end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
 )
+# Closes in the prompt what it writes nowhere else.
+CLOSING = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<|channel>thought\n<channel|>{% endif %}"
+)
+# Ends a message otherwise once another follows.
+UNSTEADY = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}"
+    "{% if not loop.last %}\n{% endif %}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
 # The answer has a channel and, as the last one, another end; the day is told.
 CHANNELS = (
     "{% macro head() %}<|start|>system<|message|>{{ strftime_now('%Y-%m-%d') }}<|end|>"
@@ -156,6 +167,8 @@ FAMILIES: dict[str, tuple[str, tuple[str | AddedToken, ...], str | None, str]] =
     "strict": (STRICT, IM, None, "<|im_end|>"),
     "reasoning": (REASONING, (*IM, "<think>", "</think>"), None, "<|im_end|>"),
     "opening": (OPENING, IM, None, "<|im_end|>"),
+    "closing": (CLOSING, IM, None, "<|im_end|>"),
+    "unsteady": (UNSTEADY, IM, None, "<|im_end|>"),
     "channels": (CHANNELS, HARMONY, None, "<|return|>"),
     "mute": (MUTE, IM, None, "<|im_end|>"),
     "quoting": (QUOTING, IM, None, "<|im_end|>"),

@@ -211,8 +211,8 @@ def _sequence(
         notes.append(NOTHING)
     elif begins := _wrong_beginning(example, encoded, encoder.tokenizer):
         notes.append(
-            f"what is learned begins with {begins!r}, not with the answer: the chat template has no"
-            " generation prompt that leads up to it, or rewrites what the assistant wrote"
+            f"what is learned begins with {begins!r}, not with the answer: the chat template writes"
+            " that behind its generation prompt, or rewrites what the assistant wrote"
         )
     return encoded, notes
 
@@ -261,16 +261,13 @@ def _decode(ids: tuple[int, ...], tokenizer: Any) -> str:
 
 
 def _wrong_beginning(example: Example, encoded: EncodedExample, tokenizer: Any) -> str:
-    """Return how the learned tokens begin where that is not the answer, else nothing."""
-    answers = (
-        message.content.strip()
-        for index, message in enumerate(example.messages)
-        if index and message.role == "assistant"
-    )
-    answer = next(answers, "")
+    """Return how the last learned stretch begins where that is not the answer, else nothing."""
+    message = example.messages[-1]
+    if message.tool_calls or message.reasoning_content or "</think>" in message.content:
+        return ""  # the template has its own way to write these
     # A tokenizer may normalize text, so both have gone through it.
-    ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"])
-    learned = next(piece.text for piece in pieces_of(encoded, tokenizer) if piece.learned)
+    ids = tuple(tokenizer(message.content.strip(), add_special_tokens=False)["input_ids"])
+    *_, learned = (piece.text for piece in pieces_of(encoded, tokenizer) if piece.learned)
     is_answer = learned.lstrip().startswith(_decode(ids, tokenizer).strip())
     return "" if is_answer else learned[:QUOTED_CHARACTERS]
 

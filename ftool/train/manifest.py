@@ -51,6 +51,7 @@ def run_manifest(
         "template": {
             "settings": {**parts.recipe.model.template_settings, **parts.encoder.chosen},
             "date": parts.plan.template_date,
+            "folds_system": parts.encoder.template.habits.folds_system,
             "told": dict(sorted(parts.told.items())),
         },
         "environment": environment(parts.device),

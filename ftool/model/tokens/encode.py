@@ -1,6 +1,7 @@
 """Example -> token ids and labels through the chat template."""
 
 import gc
+import math
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -378,20 +379,23 @@ def _lead_to_labels(tokenizer: Any, date: str | None, fixed: Collection[str]) ->
     """Write the setting into the template whose prompt leads straight to a label; return it."""
     switches = switches_of(tokenizer, fixed)
     plain, best = tokenizer.chat_template, dict[str, Any]()
-    shortest = len(_label_turn(tokenizer, date)) if switches else 0
+    shortest = _label_length(tokenizer, date) if switches else 0
     for name in switches:
         apply_settings(tokenizer, {name: False}, key="model.template_settings")
-        if (length := len(_label_turn(tokenizer, date))) < shortest:
+        if (length := _label_length(tokenizer, date)) < shortest:
             shortest, best = length, {name: False}
         tokenizer.chat_template = plain
     apply_settings(tokenizer, best, key="model.template_settings")
     return best
 
 
-def _label_turn(tokenizer: Any, date: str | None) -> str:
-    """Return what is learned of a label."""
+def _label_length(tokenizer: Any, date: str | None) -> float:
+    """Return how many characters are learned of a label; infinity where it cannot be."""
     template, _ = _chat_template(tokenizer, date)
-    return _turn_of(template, "label")[1]
+    try:
+        return len(_turn_of(template, "label")[1])
+    except UnwritableError:
+        return math.inf
 
 
 def _turn_of(template: ChatTemplate, answer: str) -> Turn:

@@ -20,17 +20,30 @@ _TOOL = {
 }
 
 
+_OTHER_TOOL = {
+    "type": "function",
+    "function": {
+        "name": "another",
+        "description": "Do nothing.",
+        "parameters": {"type": "object", "properties": {"how": {"type": "string"}}},
+    },
+}
+_Tools = Sequence[Mapping[str, Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class Habits:
     """What a chat template does beyond writing one message behind the other.
 
-    `text_arguments`: it wants the arguments of a call as JSON in a text.
+    `calls_need_tools`: it writes calls only where tools are described. `text_arguments`: it wants
+    the arguments of a call as JSON in a text.
     """
 
     folds_system: bool = False
     writes_tools: bool = True
     writes_results: bool = True
     writes_calls: bool = True
+    calls_need_tools: bool = False
     text_arguments: bool = False
     reasoning_key: str = "reasoning_content"
 
@@ -42,14 +55,16 @@ def find_habits(render: Render, template: str) -> Habits:
         render: by the template.
         template: its text.
     """
-    as_object, as_text = (_writes_call(render, text_arguments=form) for form in (False, True))
-    called = _called(render, text_arguments=not as_object)
+    ways = ((tools, as_text) for as_text in (False, True) for tools in ((), (_OTHER_TOOL,)))
+    way = next((way for way in ways if _writes_call(render, *way)), None)
+    tools, as_text = way or ((), False)
     return Habits(
         folds_system=not _writes_system(render),
         writes_tools=NAME in (render([_user()], [_TOOL], True) or ""),
-        writes_results=RESULT in (called or ""),
-        writes_calls=as_object or as_text,
-        text_arguments=not as_object and as_text,
+        writes_results=RESULT in (_called(render, tools, as_text) or ""),
+        writes_calls=way is not None,
+        calls_need_tools=bool(tools),
+        text_arguments=as_text,
         reasoning_key=_reasoning_key(template),
     )
 
@@ -63,9 +78,9 @@ def _writes_system(render: Render) -> bool:
     return "probesystem" in (render([system, _user()], [], True) or "")
 
 
-def _writes_call(render: Render, *, text_arguments: bool) -> bool:
+def _writes_call(render: Render, tools: _Tools, text_arguments: bool) -> bool:
     """Tell whether a call comes into the text as it is, not its text quoted again."""
-    text = _called(render, text_arguments=text_arguments)
+    text = _called(render, tools, text_arguments)
     return (
         text is not None
         and all(part in text for part in (NAME, NAMED, ARGUMENT))
@@ -73,15 +88,15 @@ def _writes_call(render: Render, *, text_arguments: bool) -> bool:
     )
 
 
-def _called(render: Render, *, text_arguments: bool) -> str | None:
+def _called(render: Render, tools: _Tools, text_arguments: bool) -> str | None:
     """Render a call and its result, or the call alone where the result is refused."""
     function = {"name": NAME, "arguments": {NAMED: ARGUMENT}}
     calls = [{"id": CALL_ID, "type": "function", "function": function}]
     shaped = [with_text_arguments(call) for call in calls] if text_arguments else calls
     calling = {"role": "assistant", "content": "", "tool_calls": shaped}
     result = {"role": "tool", "name": NAME, "content": RESULT, "tool_call_id": CALL_ID}
-    text = render([_user(), calling, result], [], True)
-    return render([_user(), calling], [], False) if text is None else text
+    text = render([_user(), calling, result], tools, True)
+    return render([_user(), calling], tools, False) if text is None else text
 
 
 def with_text_arguments(call: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,9 +24,12 @@ NOT_RENDERED = {
 }
 _MARK = re.compile(r"turn(\d+)turn")
 _MARKED = "turn0turn"
-_CUT_TAG = re.compile(r"<[/\w]*$")
+_CUT_TAG = re.compile(r"<[/|\w]*$")
 _OPENED = re.compile(r"<(\w*think\w*|thought|reasoning)>\s*$")
-_CLOSED = re.compile(r"\s*(?:<(?:\w*think\w*|thought|reasoning)>\s*)?</(?:\w*think\w*|thought)>\s*")
+_CLOSED = re.compile(
+    r"\s*(?:<(?:\w*think\w*|thought|reasoning)>\s*)?</(?:\w*think\w*|thought|reasoning)>\s*"
+    r"|\s*<\|channel>thought\s*<channel\|>\s*"
+)
 
 
 class UnwritableError(DataError):
@@ -177,9 +180,10 @@ class ChatTemplate:
 
     def _refuse_unwritten(self, example: Example) -> None:
         habits, messages = self.habits, example.messages
+        writes_calls = habits.writes_calls and (example.tools or not habits.calls_need_tools)
         unwritten = {
             "tools": bool(example.tools) and not habits.writes_tools,
-            "tool_calls": not habits.writes_calls and any(one.tool_calls for one in messages),
+            "tool_calls": not writes_calls and any(one.tool_calls for one in messages),
             "results": not habits.writes_results and any(one.role == "tool" for one in messages),
         }
         if missing := [NOT_RENDERED[what] for what, is_so in unwritten.items() if is_so]:
@@ -226,6 +230,11 @@ class ChatTemplate:
         prompt, turn = given.rpartition(_MARKED)[2], whole.rpartition(_MARKED)[2]
         answer = messages[index]
         learned = _continued(prompt, turn, _reasoning(answer))
+        if learned is None:
+            # What it writes of the message before may differ a little; the head of a turn is alike.
+            bare = self._render(marked, index, generation_prompt=False).rpartition(_MARKED)[2]
+            head = prompt.removeprefix(bare) if prompt != bare else ""
+            learned = turn.partition(head)[2] if head.strip() and head in turn else None
         if learned is None and _reasoning(answer):
             plain = replace(example, messages=(*example.messages[:index], _without(answer)))
             return self._turn(plain, index)[1]

@@ -8,7 +8,8 @@ from pydantic import Field
 from ftool.recipe.types import Block
 
 Scalar = bool | int | float | str | None
-SettingName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$")]
+SETTING_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+SettingName = Annotated[str, Field(pattern=SETTING_PATTERN)]
 
 
 class Model(Block):

@@ -342,7 +342,9 @@ ALTERNATING = ("chatml", "llama", "gemma", "qwen", "strict", "reasoning", "openi
 PLAIN = st.lists(st.sampled_from(("refund", "fund", " ", "é", "\n", "x")), min_size=1, max_size=4)
 
 
-@pytest.mark.parametrize("family", [*ALTERNATING, "mistral", "last_system", "channels", "quoting"])
+@pytest.mark.parametrize(
+    "family", [*ALTERNATING, "mistral", "closing", "unsteady", "last_system", "channels", "quoting"]
+)
 @settings(max_examples=30, deadline=None)
 @given(contents=st.lists(PLAIN.map("".join), min_size=2, max_size=8), system=st.booleans())
 def test_before_every_answer_stand_the_ids_that_use_will_give(family, contents, system):
@@ -402,6 +404,7 @@ THOUGHT = Message("assistant", "yes", reasoning_content="hm")
         ("opening", "hm\n</think>\n\nyes<|im_end|>", set()),
         ("channels", "<|channel|>analysis<|message|>hm<|end|><|start|>assistant", set()),
         ("chatml", "yes<|im_end|>", {"reasoning_not_rendered"}),
+        ("closing", "yes<|im_end|>", {"reasoning_not_rendered"}),
     ],
 )
 def test_reasoning_is_learned_where_the_template_writes_it_and_told_where_not(
@@ -485,3 +488,10 @@ def test_each_sequence_of_a_conversation_is_measured_and_trimmed_apart():
     assert learned_text(encoder.tokenizer, trimmed.examples[1]).endswith(
         "It comes today.<|im_end|>"
     )
+
+
+@pytest.mark.parametrize("family", ["closing", "opening"])
+@pytest.mark.parametrize("answer", ["<|tool_call>x", "<tool>", "<", "<think"])
+def test_an_answer_that_begins_like_a_tag_of_the_prompt_is_learned_whole(family, answer):
+    (text,), _ = learned_texts(family, Message("user", "hi"), Message("assistant", answer))
+    assert text == {"closing": "", "opening": "\n</think>\n\n"}[family] + f"{answer}<|im_end|>"
