@@ -24,6 +24,7 @@ from ftool.model.tokens.template import (
     TurnSequence,
     UnwritableError,
     learned_messages,
+    refusals,
     render,
 )
 
@@ -405,20 +406,19 @@ def _turn_of(template: ChatTemplate, answer: str) -> Turn:
 
 def _chat_template(tokenizer: Any, date: str | None) -> tuple[ChatTemplate, int]:
     """Return the template of a tokenizer and the id of the token that ends a turn."""
-    from jinja2 import TemplateError
 
     def rendered(messages: Any, tools: Any, generation_prompt: bool) -> str | None:
         try:
             return render(
                 tokenizer, messages, tools, generation_prompt=generation_prompt, date=date
             )
-        except (TemplateError, ValueError, TypeError):
+        except refusals():
             return None
 
     turns = [{"role": "user", "content": "question"}, {"role": "assistant", "content": ANSWER}]
     try:
         written = render(tokenizer, turns, (), generation_prompt=False, date=date)
-    except (TemplateError, ValueError, TypeError) as error:
+    except refusals() as error:
         raise RecipeError(f"model.chat_template: it cannot be rendered ({error})") from error
     behind = written.rpartition(ANSWER)[2]
     ids = tokenizer(behind, add_special_tokens=False)["input_ids"]

@@ -2,11 +2,14 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 BREAK = "\ufdd0"
 """A character that Unicode keeps out of text: where it stands, a text is tokenized in two."""
 _THINKING = re.compile(r"[<\[]/?(\w+:)?(think|thought|reason)\w*[>\]]", re.IGNORECASE)
+BEGINNING = 2
+"""Characters; no marker is shorter."""
 ANCHORS = ("\n", "a", ".")
 
 
@@ -20,18 +23,20 @@ def find_markers(tokenizer: Any, structure: str) -> re.Pattern[str] | None:
         tokenizer: whose added tokens are looked at.
         structure: a plain conversation as the template writes it.
     """
-    markers = sorted(
-        {
-            token.content
-            for token in tokenizer.added_tokens_decoder.values()
-            if (token.special or token.content in structure)
-            and len(token.content.strip()) > 1
-            and not _THINKING.fullmatch(token.content)
-        },
-        key=len,
-        reverse=True,
-    )
-    return re.compile("|".join(map(re.escape, markers))) if markers else None
+    markers = {
+        token.content
+        for token in tokenizer.added_tokens_decoder.values()
+        if (token.special or token.content in structure)
+        and len(token.content.strip()) > 1
+        and not _THINKING.fullmatch(token.content)
+    }
+    # Some tokenizers have a thousand: what begins alike is looked at once.
+    longest_first = sorted(markers, key=lambda text: (text[:BEGINNING], -len(text)))
+    groups = [
+        f"{re.escape(begins)}(?:{'|'.join(re.escape(text[BEGINNING:]) for text in own)})"
+        for begins, own in groupby(longest_first, key=lambda text: text[:BEGINNING])
+    ]
+    return re.compile("|".join(groups)) if groups else None
 
 
 def broken(value: Any, markers: re.Pattern[str]) -> Any:

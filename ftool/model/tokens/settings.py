@@ -48,11 +48,14 @@ def reads_date(tokenizer: Any) -> bool:
     return any("strftime_now" in text for text in templates_of(tokenizer).values())
 
 
-def template_of_day(tokenizer: Any, date: str, *, has_tools: bool) -> str:
-    """Return the template that a conversation gets, with a day of one's own in place of today."""
+def template_of_day(tokenizer: Any, date: str, *, has_tools: bool) -> str | None:
+    """Return the template that a conversation gets, with a day of one's own in place of today.
+
+    None where it gets none, which transformers refuses.
+    """
     templates = templates_of(tokenizer)
     name = "tool_use" if has_tools and "tool_use" in templates else "default"
-    return _of_day(templates[name], date)
+    return _of_day(templates[name], date) if name in templates else None
 
 
 @lru_cache

@@ -248,8 +248,6 @@ class ChatTemplate:
         return learned
 
     def _render(self, example: Example, count: int, *, generation_prompt: bool) -> str:
-        from jinja2 import TemplateError
-
         messages: Any = [self._as_dict(message) for message in example.messages[:count]]
         tools: Any = [dict(tool) for tool in example.tools]
         is_broken = self.has_markers(example)
@@ -259,7 +257,7 @@ class ChatTemplate:
             text = render(
                 self.tokenizer, messages, tools, generation_prompt=generation_prompt, date=self.date
             )
-        except (TemplateError, ValueError, TypeError) as error:
+        except refusals() as error:
             raise UnwritableError(
                 "template_refuses",
                 f"{example.id}: the chat template refuses this conversation ({error})",
@@ -299,6 +297,13 @@ class ChatTemplate:
         return completion[: position + len(self.end_of_turn)] if position >= 0 else completion
 
 
+def refusals() -> tuple[type[Exception], ...]:
+    """Return what a chat template raises where it does not take a conversation."""
+    from jinja2 import TemplateError
+
+    return TemplateError, ValueError, TypeError, LookupError, AttributeError, ArithmeticError
+
+
 def render(
     tokenizer: Any,
     messages: Sequence[Mapping[str, Any]],
@@ -310,7 +315,7 @@ def render(
     """Render messages by the chat template of a tokenizer, on a day of one's own.
 
     Raises:
-        jinja2.TemplateError, ValueError, TypeError: the template refuses them.
+        Exception: one of `refusals`, where the template does not take them.
     """
     own = {}
     if date is not None and reads_date(tokenizer):

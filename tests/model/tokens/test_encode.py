@@ -495,3 +495,20 @@ def test_each_sequence_of_a_conversation_is_measured_and_trimmed_apart():
 def test_an_answer_that_begins_like_a_tag_of_the_prompt_is_learned_whole(family, answer):
     (text,), _ = learned_texts(family, Message("user", "hi"), Message("assistant", answer))
     assert text == {"closing": "", "opening": "\n</think>\n\n"}[family] + f"{answer}<|im_end|>"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        {"rag": CHAT_TEMPLATE},
+        "{{ messages[0]['content'].nothing.at.all }}",
+        "{{ 1 // 0 }}",
+        "{{ raise_exception('no') }}",
+        "{{ strftime_now(messages[0]['content']) + 1 }}",
+    ],
+)
+def test_a_template_that_writes_nothing_is_refused_in_a_sentence(template):
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = template
+    with pytest.raises(RecipeError, match=r"model\.chat_template: it cannot be rendered"):
+        make_encoder(tokenizer, date="2024-02-29", fixed=())
