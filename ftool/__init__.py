@@ -113,6 +113,9 @@ model/              the only folder that imports transformers and peft
   tokens/           examples -> token ids
     encode.py         Example -> token ids and labels through the chat template
     template.py       where a chat template puts what the assistant wrote
+    habits.py         what a chat template does with system messages, tools and reasoning
+    settings.py       what a chat template reads besides messages, written into it; its date
+    markers.py        markers of a chat template inside what people wrote
     template_probe.py chat templates from outside, tried in a process with limits
     pieces.py         many texts -> token ids: equal pieces once, in one call
     tokenizer.py      save a tokenizer

@@ -16,7 +16,8 @@ NOT_LEARNED = -100
 class Message:
     """One part of a conversation, in the words of chat templates.
 
-    What the assistant wrote is learned unless `learned` is false: then it is only given.
+    `reasoning_content` is what the assistant thought before it answered; an answer that is not
+    `learned` is only given.
     """
 
     role: Role
@@ -99,6 +100,7 @@ def example_from_record(record: Mapping[str, Any]) -> Example:
             name=message["name"],
             tool_calls=tuple(json.loads(message["tool_calls"] or "[]")),
             tool_call_id=message["tool_call_id"],
+            # A dataset of an earlier version has neither of these.
             reasoning_content=message.get("reasoning_content"),
             learned=message.get("learned") is not False,
         )

@@ -20,6 +20,8 @@ def _folded(messages: Iterable[Message]) -> Iterable[str]:
         yield fold(message.content)
         if message.tool_calls:
             yield json.dumps([dict(call) for call in message.tool_calls], sort_keys=True)
+        if message.reasoning_content:
+            yield fold(message.reasoning_content)
 
 
 def _digest(parts: Iterable[str]) -> bytes:

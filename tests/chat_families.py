@@ -48,12 +48,99 @@ PHI = (
     "{% for m in messages %}<|{{ m['role'] }}|>\n{{ m['content'] }}<|end|>\n{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>\n{% endif %}"
 )
+# Roles alternate, and there is no other.
+STRICT = (
+    "{% for m in messages %}{% if (m['role'] == 'user') != (loop.index0 % 2 == 0) %}"
+    "{{ raise_exception('roles must alternate') }}{% endif %}<|im_start|>{{ m['role'] }}\n"
+    "{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# Thinks unless told not to, and forgets what it thought before the last question.
+REASONING = (
+    "{% set ns = namespace(last=-1) %}{% for m in messages %}{% if m['role'] == 'user' %}"
+    "{% set ns.last = loop.index0 %}{% endif %}{% endfor %}"
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{% if m['role'] == 'assistant' and loop.index0 > ns.last %}<think>\n"
+    "{{ m.get('reasoning_content', '') }}\n</think>\n\n{% endif %}{{ m['content'] }}<|im_end|>\n"
+    "{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n"
+    "{% if enable_thinking is defined and not enable_thinking %}<think>\n\n</think>\n\n"
+    "{% endif %}{% endif %}"
+)
+# Opens the reasoning in the prompt, and never writes any.
+OPENING = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{{ m['content'].split('</think>')[-1] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<think>\n{% endif %}"
+)
+# Closes in the prompt what it writes nowhere else.
+CLOSING = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}<|im_end|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n<|channel>thought\n<channel|>{% endif %}"
+)
+# Ends a message otherwise once another follows.
+UNSTEADY = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}"
+    "{% if not loop.last %}\n{% endif %}<|im_end|>{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# The answer has a channel and, as the last one, another end; the day is told.
+CHANNELS = (
+    "{% macro head() %}<|start|>system<|message|>{{ strftime_now('%Y-%m-%d') }}<|end|>"
+    "{% endmacro %}{{ head() }}{% for m in messages %}{% if m['role'] == 'assistant' %}"
+    "{% if 'thinking' in m and loop.last %}<|start|>assistant<|channel|>analysis<|message|>"
+    "{{ m['thinking'] }}<|end|>{% endif %}"
+    "{% if m.get('tool_calls') %}<|start|>assistant to={{ m['tool_calls'][0]['function']['name'] }}"
+    "<|message|>{{ m['tool_calls'][0]['function']['arguments'] | tojson }}<|call|>"
+    "{% else %}<|start|>assistant<|channel|>final<|message|>{{ m['content'] }}"
+    "{% if loop.last and not add_generation_prompt %}<|return|>{% else %}<|end|>{% endif %}"
+    "{% endif %}{% elif m['role'] != 'tool' %}<|start|>{{ m['role'] }}<|message|>"
+    "{{ m['content'] }}<|end|>{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|start|>assistant{% endif %}"
+)
+# Writes the words of user and assistant, and nothing else.
+MUTE = (
+    "{% for m in messages %}{% if m['role'] in ('user', 'assistant') %}"
+    "<|im_start|>{{ m['role'] }}\n"
+    "{{ m['content'] }}<|im_end|>\n{% endif %}{% endfor %}"
+    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# Wants the arguments of calls as text, and has no tools to describe.
+QUOTING = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n{{ m['content'] }}"
+    "{% for call in m.get('tool_calls', []) %}"
+    "{{ 'call ' + call['function']['name'] + ' ' + call['function']['arguments'] }}{% endfor %}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# Writes the user's words as JSON that knows ASCII alone.
+ESCAPING = (
+    "{% for m in messages %}<|im_start|>{{ m['role'] }}\n"
+    "{{ m['content'] | tojson(ensure_ascii=True) if m['role'] == 'user' else m['content'] }}"
+    "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
+)
+# The system message stands in front of the last words of the user.
+LAST_SYSTEM = (
+    "{{ bos_token }}{% if messages[0]['role'] == 'system' %}"
+    "{% set system = messages[0]['content'] %}"
+    "{% set messages = messages[1:] %}{% endif %}{% for m in messages %}"
+    "{% if m['role'] == 'user' %}[INST] {% if loop.last and system is defined %}{{ system }}\n\n"
+    "{% endif %}{{ m['content'] }}[/INST]{% else %}{{ m['content'] }}{{ eos_token }}{% endif %}"
+    "{% endfor %}"
+)
 # What is given ends in `re`, which grows together with an answer that begins with `fund`.
 SEAMLESS = (
     "{% for m in messages %}<|im_start|>{{ m['role'] }} re{{ m['content'] }}<|im_end|>{% endfor %}"
     "{% if add_generation_prompt %}<|im_start|>assistant re{% endif %}"
 )
 IM = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+HARMONY = (
+    "<|endoftext|>",
+    "<|start|>",
+    "<|end|>",
+    "<|message|>",
+    "<|channel|>",
+    "<|call|>",
+    "<|return|>",
+)
 _PHI = ("<|endoftext|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
 FAMILIES: dict[str, tuple[str, tuple[str | AddedToken, ...], str | None, str]] = {
     "chatml": (CHAT_TEMPLATE, IM, None, "<|im_end|>"),
@@ -77,6 +164,16 @@ FAMILIES: dict[str, tuple[str, tuple[str | AddedToken, ...], str | None, str]] =
         "<|im_end|>",
     ),
     "thinking": (THINKING, IM, None, "<|im_end|>"),
+    "strict": (STRICT, IM, None, "<|im_end|>"),
+    "reasoning": (REASONING, (*IM, "<think>", "</think>"), None, "<|im_end|>"),
+    "opening": (OPENING, IM, None, "<|im_end|>"),
+    "closing": (CLOSING, IM, None, "<|im_end|>"),
+    "unsteady": (UNSTEADY, IM, None, "<|im_end|>"),
+    "channels": (CHANNELS, HARMONY, None, "<|return|>"),
+    "mute": (MUTE, IM, None, "<|im_end|>"),
+    "quoting": (QUOTING, IM, None, "<|im_end|>"),
+    "escaping": (ESCAPING, IM, None, "<|im_end|>"),
+    "last_system": (LAST_SYSTEM, ("<s>", "</s>"), "<s>", "</s>"),
     "phi": (
         PHI,
         tuple(AddedToken(text, special=True, normalized=False, rstrip=True) for text in _PHI),

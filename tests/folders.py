@@ -109,4 +109,6 @@ def _message_to_record(message: Message) -> dict[str, Any]:
         "name": message.name,
         "tool_calls": calls if message.tool_calls else None,
         "tool_call_id": message.tool_call_id,
+        "reasoning_content": message.reasoning_content,
+        "learned": message.learned,
     }

@@ -1,6 +1,6 @@
 import pytest
 
-from ftool.example import EncodedExample, Example, Message
+from ftool.example import EncodedExample, Example, Message, example_from_record
 
 
 def test_a_message_leaves_out_what_is_not_set() -> None:
@@ -47,3 +47,15 @@ def test_a_conversation_that_ends_with_the_user_is_all_prompt() -> None:
 
 def test_learned_tokens_are_those_with_a_label() -> None:
     assert EncodedExample("e1", (5, 6, 7), (-100, 6, 7)).learned_tokens == 2
+
+
+def test_a_dataset_of_an_earlier_version_has_neither_reasoning_nor_what_is_only_given():
+    message = {"role": "assistant", "content": "x", "name": None}
+    message |= {"tool_calls": None, "tool_call_id": None}
+    record = {"id": "a", "messages": [message], "label": None, "group": None}
+    record |= {"source": "s", "line": 1, "extra": "{}"}
+    (read,) = example_from_record(record).messages
+    assert (read.reasoning_content, read.learned) == (None, True)
+    message |= {"reasoning_content": "hm", "learned": False}
+    (read,) = example_from_record(record).messages
+    assert (read.as_dict()["reasoning_content"], read.learned) == ("hm", False)

@@ -66,8 +66,10 @@ def show_run(run: TrainingRun) -> None:
     }
     if best:
         rows["best"] = f"{best['name']} {best['value']:.4f} at step {run.best_step}"
-    if rejected := manifest["overlong_rejected"]:
-        rows["left out"] = f"{counted(len(rejected), 'example')} longer than train.max_length"
+    left_out = {"longer than train.max_length": manifest["overlong_rejected"]}
+    left_out |= {f"({code})": ids for code, ids in manifest.get("left_out", {}).items()}
+    if left := [f"{counted(len(ids), 'example')} {why}" for why, ids in left_out.items() if ids]:
+        rows["left out"] = ", ".join(left)
     title(f"{run.path}", run.status)
     table = table_of("", "")
     for name, value in rows.items():

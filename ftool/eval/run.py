@@ -36,7 +36,7 @@ from ftool.eval.show.page import PAGE_FILE, Seen, write_page
 from ftool.example import Example
 from ftool.lock import locked
 from ftool.metrics import LABEL_METRICS, Estimate
-from ftool.model.tokens.encode import make_encoder
+from ftool.model.tokens.encode import Encoder, make_encoder, tell_chosen, today
 from ftool.model.weights.adapter import load_run_model
 from ftool.model.weights.load import LoadedModel, choose_device, load_base_model
 from ftool.recipe.blocks.data import Data, Source
@@ -236,6 +236,7 @@ def _inputs_of_predictions(
         "max_new_tokens": scorer.max_new_tokens,
         "confidence": scorer.certain,
         "chat_template": scorer.encoder.tokenizer.chat_template,
+        "template_date": scorer.encoder.date,
         "dtype": str(scorer.model.dtype),
         "versions": [ftool_version(), torch.__version__],
     }
@@ -303,10 +304,10 @@ def _loaded(
     """Load the model; return what asks it, and the digest of its base's weights."""
     device = choose_device(recipe.model.dtype)
     on_note(f"device {device.device}, {device.dtype_name}: {device.reason}")
-    loaded = _load(subject, device.dtype, on_note)
+    loaded = _load(subject, recipe, device.dtype, on_note)
     scorer = Scorer(
         model=loaded.model.to(device.device),
-        encoder=make_encoder(loaded.tokenizer, kind=dataset.kind),
+        encoder=_encoder(subject, recipe, dataset, loaded, on_note),
         mode=mode,
         label_names=dataset.label_names,
         max_new_tokens=recipe.eval.max_new_tokens,
@@ -315,10 +316,31 @@ def _loaded(
     return scorer, loaded.base.weights_sha256
 
 
-def _load(subject: TrainingRun | str, dtype: torch.dtype, on_note: OnNote) -> LoadedModel:
+def _load(
+    subject: TrainingRun | str, recipe: Recipe, dtype: torch.dtype, on_note: OnNote
+) -> LoadedModel:
     if isinstance(subject, TrainingRun):
         return load_run_model(subject, dtype=dtype, on_note=on_note)
-    return load_base_model(Model(base=subject), dtype=dtype, on_note=on_note)
+    model = Model(base=subject, template_settings=recipe.model.template_settings)
+    return load_base_model(model, dtype=dtype, on_note=on_note)
+
+
+def _encoder(
+    subject: TrainingRun | str,
+    recipe: Recipe,
+    dataset: PreparedDataset,
+    loaded: LoadedModel,
+    on_note: OnNote,
+) -> Encoder:
+    """Return what encodes the prompts: as the run learned them, or as a training would."""
+    if isinstance(subject, TrainingRun):
+        # The settings of a run stand in the template that it saved.
+        date = subject.manifest().get("template", {}).get("date")
+        return make_encoder(loaded.tokenizer, kind=dataset.kind, date=date)
+    fixed = recipe.model.template_settings if dataset.label_names else None
+    encoder = make_encoder(loaded.tokenizer, kind=dataset.kind, date=today(), fixed=fixed)
+    tell_chosen(encoder, on_note)
+    return encoder
 
 
 def _report(

@@ -176,7 +176,7 @@ def _usage(facts: _Facts) -> str:
             f"{imports}\n",
             f"tokenizer = AutoTokenizer.from_pretrained({quote(facts.repo)})",
             load,
-            _inputs(facts.recipe),
+            _inputs(facts),
             "output = model.generate("
             f"**inputs, max_new_tokens={facts.recipe.eval.max_new_tokens}, do_sample=False)",
             'answer = output[0, inputs["input_ids"].shape[1] :]',
@@ -186,12 +186,16 @@ def _usage(facts: _Facts) -> str:
     return f"## Usage\n\n{fenced(code, 'python')}"
 
 
-def _inputs(recipe: Recipe) -> str:
+def _inputs(facts: _Facts) -> str:
+    recipe = facts.recipe
     if recipe.data.kind == "text":
         return 'inputs = tokenizer("The text to continue", return_tensors="pt")'
-    messages = [{"role": "user", "content": "The message to answer"}]
-    if recipe.data.system:
-        messages.insert(0, {"role": "system", "content": recipe.data.system})
+    asked, system = "The message to answer", recipe.data.system
+    messages = [{"role": "user", "content": asked}]
+    if system and facts.manifest.get("template", {}).get("folds_system"):
+        messages = [{"role": "user", "content": f"{system}\n\n{asked}"}]
+    elif system:
+        messages.insert(0, {"role": "system", "content": system})
     listed = "".join(f"    {quote(message)},\n" for message in messages)
     return (
         f"messages = [\n{listed}]\ninputs = tokenizer.apply_chat_template(\n"

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from ftool.errors import RecipeError, did_you_mean
 from ftool.recipe.blocks.eval import METRIC_PATTERN
+from ftool.recipe.blocks.model import SETTING_PATTERN
 from ftool.recipe.blocks.train import BLOCKS_PATTERN
 from ftool.recipe.document import OVERRIDE, Document, KeyPath, Problem, dotted
 from ftool.recipe.schema import Recipe
@@ -68,6 +69,7 @@ NAME = "a name of letters, digits, `.`, `_` and `-` that begins with a letter or
 PATTERNS = {
     NAME_PATTERN: NAME,
     BLOCKS_PATTERN: "two block numbers such as `15-29`",
+    SETTING_PATTERN: "a name that a chat template can read: letters, digits and underscores",
     METRIC_PATTERN: "evaluate:NAME, file.py:function",
 }
 """What a text is not, by the pattern that it has to match."""

@@ -94,7 +94,8 @@ def _type(part: Node) -> str:
         items = _type(part["items"])
         return f"list of ({items})" if " or " in items else f"list of {items}"
     if part["type"] == "object":
-        return f"{_type(part.get('propertyNames', TEXT))}: {_type(part['additionalProperties'])}"
+        of_names = part.get("patternProperties", {"": part.get("additionalProperties")})
+        return f"{_type(part.get('propertyNames', TEXT))}: {_type(*of_names.values())}"
     if "epochs" in part.get("pattern", ""):
         return "span"
     words = {"integer": "whole number", "string": "text", "boolean": "true or false"}

@@ -10,9 +10,19 @@ from ftool.artifacts import MANIFEST, OnNote, PreparedDataset, ignore_note
 from ftool.errors import DataError, did_you_mean
 from ftool.eval.measure.statistics import stratified_sample
 from ftool.example import NOT_LEARNED, SPLITS, EncodedExample, Example
-from ftool.model.tokens.encode import Encoder, make_encoder, trim_prompt
+from ftool.model.tokens.encode import (
+    TOLD,
+    Encoder,
+    make_encoder,
+    tell_chosen,
+    today,
+    trim_prompt,
+    up_to_turn,
+)
+from ftool.model.tokens.template import UnwritableError
 from ftool.model.weights.load import load_config, load_tokenizer
 from ftool.recipe.schema import Recipe
+from ftool.train.folder import date_of
 from ftool.train.plan import longest_allowed
 
 TOO_LONG = {
@@ -21,6 +31,7 @@ TOO_LONG = {
     "test": "training would leave such a one out",
 }
 QUOTED_CHARACTERS = 40
+NOTHING = "nothing is learned, no assistant message has content: training refuses it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +99,16 @@ def show(
     else:
         chosen = [_find(dataset, split, only)]
     tokenizer = load_tokenizer(recipe.model, recipe.folder, on_note=on_note)
-    encoder = make_encoder(tokenizer, kind=dataset.kind)
+    encoder = make_encoder(
+        tokenizer,
+        kind=dataset.kind,
+        date=date_of(folder / "runs" / recipe.name) or today(),
+        fixed=recipe.model.template_settings if dataset.label_names else None,
+    )
+    tell_chosen(encoder, on_note)
     tokens, why = longest_allowed(recipe.train, load_config(recipe.model, recipe.folder))
     limit = _Limit(tokens, why, recipe.train.overlong == "trim_prompt")
-    return [_shown(example, where, encoder, limit) for where, example in chosen]
+    return [one for where, example in chosen for one in _shown(example, where, encoder, limit)]
 
 
 def _open_dataset(
@@ -139,13 +156,19 @@ def _find(dataset: PreparedDataset, split: str | None, example_id: str) -> tuple
     )
 
 
-def _shown(example: Example, split: str, encoder: Encoder, limit: _Limit) -> ShownExample:
-    if example.text is None:
-        encoded, notes = _conversation(example, split, encoder, limit)
-    else:
-        encoded, notes = _text(example, encoder, limit)
+def _shown(example: Example, split: str, encoder: Encoder, limit: _Limit) -> Iterator[ShownExample]:
+    """Yield an example, or where it becomes several sequences each of them."""
+    is_chat = example.text is None
+    found = _conversation(example, split, encoder, limit) if is_chat else None
+    for encoded, notes in found or [_text(example, encoder, limit)]:
+        yield _with_pieces(encoded, notes, example, split, encoder)
+
+
+def _with_pieces(
+    encoded: EncodedExample, notes: list[str], example: Example, split: str, encoder: Encoder
+) -> ShownExample:
     return ShownExample(
-        id=example.id,
+        id=encoded.id,
         split=split,
         label=example.label,
         pieces=tuple(pieces_of(encoded, encoder.tokenizer)),
@@ -157,8 +180,24 @@ def _shown(example: Example, split: str, encoder: Encoder, limit: _Limit) -> Sho
 
 def _conversation(
     example: Example, split: str, encoder: Encoder, limit: _Limit
+) -> Iterator[tuple[EncodedExample, list[str]]]:
+    try:
+        chat = encoder.chat(example)
+    except UnwritableError as error:
+        yield EncodedExample(example.id, (), ()), [f"left out ({error.code}): {error.message}"]
+        return
+    told = [TOLD[code].format(count="this one") for code in sorted(chat.told)]
+    if not chat.sequences:
+        yield EncodedExample(example.id, (), ()), [NOTHING]
+    for encoded, turn in zip(chat.sequences, chat.last_turns, strict=True):
+        own, notes = _sequence(up_to_turn(example, turn), encoded, split, encoder, limit)
+        yield own, [*told, *notes]
+
+
+def _sequence(
+    example: Example, encoded: EncodedExample, split: str, encoder: Encoder, limit: _Limit
 ) -> tuple[EncodedExample, list[str]]:
-    encoded, notes = encoder.example(example), []
+    notes = list[str]()
     length = len(encoded.input_ids)
     if length > limit.tokens:
         fitted = _trimmed(example, encoder, limit) if split == "train" and limit.trims else None
@@ -169,11 +208,11 @@ def _conversation(
         else:
             notes.append(f"it has {length:,} tokens, {allowed}: {TOO_LONG[split]}")
     if not encoded.learned_tokens:
-        notes.append("nothing is learned, no assistant message has content: training refuses it")
+        notes.append(NOTHING)
     elif begins := _wrong_beginning(example, encoded, encoder.tokenizer):
         notes.append(
-            f"what is learned begins with {begins!r}, not with the answer: the chat template has no"
-            " generation prompt that leads up to it, or rewrites what the assistant wrote"
+            f"what is learned begins with {begins!r}, not with the answer: the chat template writes"
+            " that behind its generation prompt, or rewrites what the assistant wrote"
         )
     return encoded, notes
 
@@ -222,16 +261,13 @@ def _decode(ids: tuple[int, ...], tokenizer: Any) -> str:
 
 
 def _wrong_beginning(example: Example, encoded: EncodedExample, tokenizer: Any) -> str:
-    """Return how the learned tokens begin where that is not the answer, else nothing."""
-    answers = (
-        message.content.strip()
-        for index, message in enumerate(example.messages)
-        if index and message.role == "assistant"
-    )
-    answer = next(answers, "")
+    """Return how the last learned stretch begins where that is not the answer, else nothing."""
+    message = example.messages[-1]
+    if message.tool_calls or message.reasoning_content or "</think>" in message.content:
+        return ""  # the template has its own way to write these
     # A tokenizer may normalize text, so both have gone through it.
-    ids = tuple(tokenizer(answer, add_special_tokens=False)["input_ids"])
-    learned = next(piece.text for piece in pieces_of(encoded, tokenizer) if piece.learned)
+    ids = tuple(tokenizer(message.content.strip(), add_special_tokens=False)["input_ids"])
+    *_, learned = (piece.text for piece in pieces_of(encoded, tokenizer) if piece.learned)
     is_answer = learned.lstrip().startswith(_decode(ids, tokenizer).strip())
     return "" if is_answer else learned[:QUOTED_CHARACTERS]
 

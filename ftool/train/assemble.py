@@ -1,7 +1,8 @@
 """What a training is made of: model, examples, plan; the same for a run and for a dry run."""
 
 import warnings
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,25 @@ from ftool.example import EncodedExample
 from ftool.model.compute.batch import micro_batch
 from ftool.model.compute.forward import enable_rows, unwrapped
 from ftool.model.compute.memory import Memory, checkpoint_activations, estimate_memory
-from ftool.model.tokens.encode import Encoder, encode_examples, make_encoder
+from ftool.model.tokens.encode import (
+    OVERLONG,
+    TOLD,
+    EncodedExamples,
+    Encoder,
+    LeftOut,
+    encode_examples,
+    make_encoder,
+    tell_chosen,
+    today,
+)
 from ftool.model.weights.adapter import attach_adapter
-from ftool.model.weights.load import Device, LoadedModel, choose_device, load_base_model
+from ftool.model.weights.load import (
+    Device,
+    LoadedModel,
+    choose_device,
+    load_base_model,
+    refuse_beyond_embeddings,
+)
 from ftool.recipe.blocks.train import Lora
 from ftool.recipe.schema import Recipe
 from ftool.train.attempt import smaller
@@ -27,6 +44,7 @@ from ftool.train.lower import decide_lower
 from ftool.train.optimizer import make_optimizer
 from ftool.train.plan import Plan, fit_into_memory, longest_allowed, make_plan
 from ftool.train.validate import Validator
+from ftool.wording import counted
 
 SHARDED = (DistributedType.FSDP, DistributedType.DEEPSPEED, DistributedType.MEGATRON_LM)
 WORTHWHILE_RATIO = 0.05
@@ -44,7 +62,8 @@ class Assembled:
     model: Any  # with adapters, where the recipe has them
     encoder: Encoder
     examples: list[EncodedExample]
-    overlong: list[str]
+    left_out: list[LeftOut]
+    told: Mapping[str, int]
     plan: Plan
     layout: Layout
     memory: Memory | None
@@ -66,8 +85,16 @@ def open_dataset(recipe: Recipe, data: Path) -> PreparedDataset:
     return dataset
 
 
-def assemble(recipe: Recipe, dataset: PreparedDataset, *, on_note: OnNote) -> Assembled:
+def assemble(
+    recipe: Recipe, dataset: PreparedDataset, *, on_note: OnNote, date: str | None = None
+) -> Assembled:
     """Load the model, encode the data and decide what `auto` becomes, with the reasons told.
+
+    Args:
+        recipe: every setting.
+        dataset: to learn from.
+        on_note: told what was chosen and why.
+        date: what chat templates take for today; the real one by default.
 
     Raises:
         DataError: nothing can be learned.
@@ -81,9 +108,15 @@ def assemble(recipe: Recipe, dataset: PreparedDataset, *, on_note: OnNote) -> As
     loaded = load_base_model(recipe.model, folder=recipe.folder, dtype=dtype, on_note=on_note)
     _refuse_not_finite(loaded)
     loaded.model.to(device.device)
-    encoder = make_encoder(loaded.tokenizer, kind=dataset.kind)
+    date = date or today()
+    fixed = recipe.model.template_settings if dataset.label_names else None
+    encoder = make_encoder(loaded.tokenizer, kind=dataset.kind, date=date, fixed=fixed)
+    tell_chosen(encoder, on_note)
     max_length = longest_allowed(recipe.train, loaded.model.config)
-    examples, overlong = _encode_train(recipe, dataset, encoder, max_length[0], on_note)
+    encoded = _encode_train(recipe, dataset, encoder, max_length[0], on_note)
+    examples = encoded.examples
+    ids = (example.input_ids for example in examples)
+    refuse_beyond_embeddings(loaded.model, loaded.tokenizer, ids)
     rows = _can_share(recipe, loaded.model, examples, on_note)
     model = loaded.model
     if isinstance(recipe.train.method, Lora):
@@ -95,13 +128,25 @@ def assemble(recipe: Recipe, dataset: PreparedDataset, *, on_note: OnNote) -> As
         lengths=[len(example.input_ids) for example in examples],
         shared_prefix=rows,
     )
+    plan = replace(plan, template_date=encoder.date)
     plan, layout = _share_where_it_pays(recipe, plan, examples)
     plan, layout, memory = _fitted(recipe, plan, layout, examples, model, device)
     plan, memory = decide_lower(plan, recipe, memory, model, examples, tried=layout.largest)
     for sentence in _decisions(recipe, plan, layout, memory):
         on_note(sentence)
     return Assembled(
-        recipe, dataset, device, loaded, model, encoder, examples, overlong, plan, layout, memory
+        recipe=recipe,
+        dataset=dataset,
+        device=device,
+        loaded=loaded,
+        model=model,
+        encoder=encoder,
+        examples=examples,
+        left_out=encoded.left_out,
+        told=dict(encoded.told),
+        plan=plan,
+        layout=layout,
+        memory=memory,
     )
 
 
@@ -156,24 +201,44 @@ def prepare_to_train(parts: Assembled, accelerator: Accelerator) -> tuple[Any, A
 
 def _encode_train(
     recipe: Recipe, dataset: PreparedDataset, encoder: Encoder, max_length: int, note: OnNote
-) -> tuple[list[EncodedExample], list[str]]:
+) -> EncodedExamples:
     encoded = encode_examples(
         dataset.examples("train"),
         encoder,
         max_length=max_length,
         overlong=recipe.train.overlong,
     )
-    if encoded.overlong:
-        first = ", ".join(encoded.overlong[:3])
-        note(f"{len(encoded.overlong)} examples exceed {max_length} tokens, left out: {first} ...")
-    if not encoded.examples and not encoded.overlong:
+    for sentence in _left_out(encoded.left_out, max_length):
+        note(sentence)
+    for code, number in sorted(encoded.told.items()):
+        note(TOLD[code].format(count=counted(number, "train conversation")))
+    if encoded.examples:
+        return encoded
+    if not encoded.left_out:
         raise DataError("no train example has a token to learn", hint="look at: ftool show")
-    if not encoded.examples:
+    if all(one.code == OVERLONG for one in encoded.left_out):
         raise DataError(
             f"every train example is longer than {max_length} tokens",
             hint="raise train.max_length, or set train.overlong=trim_prompt",
         )
-    return encoded.examples, encoded.overlong
+    first = next(one for one in encoded.left_out if one.code != OVERLONG)
+    raise DataError(
+        f"no train example can be learned ({first.code}): {first.id}: {first.why}", hint=first.hint
+    )
+
+
+def _left_out(left_out: Sequence[LeftOut], max_length: int) -> list[str]:
+    """Say what is not learned from, a line for each reason."""
+    sentences = []
+    for code, number in Counter(one.code for one in left_out).items():
+        own = [one for one in left_out if one.code == code]
+        first = ", ".join(one.id for one in own[:3]) + (" ..." if number > 3 else "")
+        if code == OVERLONG:
+            sentences.append(f"{number} examples exceed {max_length} tokens, left out: {first}")
+        else:
+            left = f"{counted(number, 'example')} left out ({code}): {first}"
+            sentences.append(f"{left}; of the first, {own[0].why}")
+    return sentences
 
 
 def _can_share(recipe: Recipe, model: Any, examples: list[EncodedExample], note: OnNote) -> bool:

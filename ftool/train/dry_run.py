@@ -11,6 +11,7 @@ from ftool.artifacts import OnNote, OnProgress, ignore_note, ignore_progress
 from ftool.errors import RecipeError
 from ftool.example import EncodedExample
 from ftool.model.compute.lower import count_contexts
+from ftool.model.tokens.encode import OVERLONG
 from ftool.recipe.schema import Recipe
 from ftool.shortage import free_gib, shortages_told
 from ftool.train.assemble import (
@@ -158,7 +159,7 @@ def _result(
         method=parts.recipe.train.method.kind,
         device=f"{plan.device}, {plan.dtype}",
         examples=len(parts.examples),
-        overlong=len(parts.overlong),
+        overlong=sum(one.code == OVERLONG for one in parts.left_out),
         steps_looked_at=layout.steps,
         tokens=layout.given,
         learned_tokens=layout.given - layout.prompt,

@@ -194,6 +194,15 @@ def _after_death(parts: Assembled, plan: Plan, death: Death, team: Team) -> Plan
     return halved(plan, micro, step=death.step) or plan
 
 
+def date_of(folder: Path, checkpoint: Path | None = None) -> str | None:
+    """Return the day that the chat template of a run was told; None where it is not known."""
+    if checkpoint is not None:
+        date = load_origin(checkpoint)["plan"].get("template_date")
+        return None if date is None else str(date)
+    plan = _last_plan(folder)
+    return plan.template_date if plan else None
+
+
 def _last_plan(folder: Path) -> Plan | None:
     try:
         return Plan(**read_json(folder / PLAN))

@@ -1,11 +1,12 @@
 """What a finished run says of itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ftool.artifacts import SCHEMA, fingerprint, ftool_version
+from ftool.model.tokens.encode import OVERLONG, LeftOut
 from ftool.seal import sealed_files
 from ftool.train.assemble import Assembled
 from ftool.train.checkpoint import Progress
@@ -45,9 +46,22 @@ def run_manifest(
             "label_names": list(parts.dataset.label_names),
         },
         "dataset_fingerprint": parts.dataset.fingerprint,
-        "overlong_rejected": parts.overlong,
+        "overlong_rejected": [one.id for one in parts.left_out if one.code == OVERLONG],
+        "left_out": _by_code(parts.left_out),
+        "template": {
+            "settings": {**parts.recipe.model.template_settings, **parts.encoder.chosen},
+            "date": parts.plan.template_date,
+            "folds_system": parts.encoder.template.habits.folds_system,
+            "told": dict(sorted(parts.told.items())),
+        },
         "environment": environment(parts.device),
         "identity": identity,
         "model_files": sealed_files(folder / MODEL),
     }
     return {**content, "fingerprint": fingerprint(content)}
+
+
+def _by_code(left_out: Sequence[LeftOut]) -> dict[str, list[str]]:
+    """Return the ids of what was not learned from, by the reason."""
+    codes = sorted({one.code for one in left_out} - {OVERLONG})
+    return {code: [one.id for one in left_out if one.code == code] for code in codes}

@@ -37,6 +37,7 @@ class Plan:
     activation_checkpointing: bool = False
     keeps_lower: bool = False
     memory: Mapping[str, float | None] | None = None
+    template_date: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of plan.json."""

@@ -24,6 +24,7 @@ from ftool.artifacts import (
 )
 from ftool.errors import RecipeError, StoppedError
 from ftool.lock import locked
+from ftool.model.tokens.encode import today
 from ftool.model.weights.adapter import save_model
 from ftool.recipe.file import dump_recipe
 from ftool.recipe.schema import Recipe
@@ -63,6 +64,7 @@ from ftool.train.folder import (
     RECIPE,
     SCORING,
     claim_run,
+    date_of,
     finished_run,
     finished_sentence,
     naming_examples,
@@ -169,14 +171,14 @@ def train(
         dataset = team.together(lambda: _opened(recipe, data))
         identity = recipe_identity(recipe, dataset)
 
-        def begin() -> tuple[bool, Path | None]:
+        def begin() -> tuple[bool, Path | None, str]:
             claim_run(folder, fresh=fresh, on_note=on_note)
             held.enter_context(locked(folder))
             return _begin(recipe, folder, identity, on_note)
 
-        is_finished, checkpoint = team.by_main(begin)
+        is_finished, checkpoint, date = team.by_main(begin)
         if not is_finished:
-            _train(recipe, dataset, folder, identity, checkpoint, team, tell)
+            _train(recipe, dataset, folder, identity, (checkpoint, date), team, tell)
     return TrainingRun.open(folder)
 
 
@@ -187,14 +189,14 @@ def _opened(recipe: Recipe, data: Path) -> PreparedDataset:
 
 def _begin(
     recipe: Recipe, folder: Path, identity: Mapping[str, Any], on_note: OnNote
-) -> tuple[bool, Path | None]:
-    """Tell whether a run is finished already, and the checkpoint to go on from, if any."""
+) -> tuple[bool, Path | None, str]:
+    """Tell whether a run is finished already, the checkpoint to go on from, if any, and its day."""
     if run := finished_run(folder, identity, on_note=on_note):
         on_note(finished_sentence(run, recipe))
-        return True, None
+        return True, None, ""
     checkpoint = resumed_checkpoint(folder, identity, on_note=on_note)
     write_text(folder / RECIPE, dump_recipe(recipe, relative_to=folder))
-    return False, checkpoint
+    return False, checkpoint, date_of(folder, checkpoint) or today()
 
 
 def _train(
@@ -202,13 +204,14 @@ def _train(
     dataset: PreparedDataset,
     folder: Path,
     identity: Mapping[str, Any],
-    checkpoint: Path | None,
+    begun: tuple[Path | None, str],
     team: Team,
     watchers: Watchers,
 ) -> None:
-    """Train from a checkpoint, or the first step, to the manifest."""
+    """Train from a checkpoint, or the first step, to the manifest, on the day the run began."""
     started = time.monotonic()
-    parts = team.together(lambda: assemble(recipe, dataset, on_note=watchers.on_note))
+    checkpoint, date = begun
+    parts = team.together(lambda: assemble(recipe, dataset, on_note=watchers.on_note, date=date))
     identity = {**identity, **model_identity(parts.loaded)}
     of_main = team.by_main(lambda: identity)
     team.together(lambda: refuse_unlike(of_main, identity))

@@ -1,6 +1,7 @@
 """Scoring during training: the loss and `eval.metric` on a fixed sample of validation examples."""
 
 import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from ftool.eval.measure.statistics import stratified_sample
 from ftool.eval.predict.predictions import predict_resumably
 from ftool.eval.predict.scorer import Scorer, choose_mode
 from ftool.example import Example
-from ftool.model.tokens.encode import Encoder, encode_examples
+from ftool.model.tokens.encode import OVERLONG, Encoder, encode_examples
 from ftool.recipe.schema import Recipe
 
 KEPT_AFTER = 3.0
@@ -131,8 +132,11 @@ def make_validator(
     encoded = encode_examples(every, encoder, max_length=max_length)
     if encoded.overlong:
         on_note(f"{len(encoded.overlong)} validation examples exceed {max_length} tokens: not used")
-    too_long = set(encoded.overlong)
-    fitting = [example for example in every if example.id not in too_long]
+    others = Counter(one.code for one in encoded.left_out if one.code != OVERLONG)
+    for code, number in others.items():
+        on_note(f"{number} validation examples are not used: {code}")
+    unfit = {one.owner for one in encoded.left_out}
+    fitting = [example for place, example in enumerate(every) if place not in unfit]
     if not fitting:
         on_note("no validation: none of its examples fits, so the last step is kept")
         return None

@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 
 from ftool.errors import RecipeError
+from ftool.recipe.blocks.model import SETTING_PATTERN
 from ftool.recipe.file import load_recipe
 from ftool.recipe.problems import OTHER_TOOLS, PATTERNS, all_keys, refusal
 from ftool.recipe.schema import Recipe
@@ -134,7 +135,7 @@ def test_every_pattern_of_the_schema_has_its_words() -> None:
         schema["pattern"]
         for schema in _strings(Recipe.model_json_schema())
         if "epochs" not in schema["pattern"]
-    }
+    } | {SETTING_PATTERN}  # of a key, not of a value
     assert patterns == PATTERNS.keys()
     assert "letters, digits" in PATTERNS[NAME_PATTERN]
 

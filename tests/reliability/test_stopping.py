@@ -53,21 +53,24 @@ def test_one_start_token_and_every_answer_ends(family, contents):
     encoder, encoded = encoded_as(family, chat(*contents))
     if encoded is None:
         return
-    ids, labels = encoded.input_ids, encoded.labels
     start = encoder.tokenizer.bos_token_id
-    wanted = encoder.bos_id is not None or "bos_token" in encoder.tokenizer.chat_template
-    if start is not None and encoder.tokenizer.bos_token not in "".join(contents):
-        assert list(ids).count(start) == wanted
-        assert not wanted or (ids[0] == start and labels[0] == NOT_LEARNED)
-    # Every stretch that is learned is an answer, and its end token is learned behind it.
-    ends = [
-        place
-        for place, label in enumerate(labels)
-        if label != NOT_LEARNED and (*labels, NOT_LEARNED)[place + 1] == NOT_LEARNED
-    ]
-    assert len(ends) == len(contents) // 2
-    assert all(ids[place] == encoder.end_of_turn_id for place in ends)
-    assert all(label in (NOT_LEARNED, token) for token, label in zip(ids, labels, strict=True))
+    wanted = "bos_token" in encoder.tokenizer.chat_template
+    answers = 0
+    for one in encoder.chat(chat(*contents)).sequences:
+        ids, labels = one.input_ids, one.labels
+        if start is not None:
+            assert ids.count(start) == wanted
+            assert not wanted or (ids[0] == start and labels[0] == NOT_LEARNED)
+        # Every stretch that is learned is an answer, and its end token is learned behind it.
+        ends = [
+            place
+            for place, label in enumerate(labels)
+            if label != NOT_LEARNED and (*labels, NOT_LEARNED)[place + 1] == NOT_LEARNED
+        ]
+        answers += len(ends)
+        assert all(ids[place] == encoder.end_of_turn_id for place in ends)
+        assert all(label in (NOT_LEARNED, token) for token, label in zip(ids, labels, strict=True))
+    assert answers == len(contents) // 2
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -111,7 +114,7 @@ def test_evaluation_asks_what_training_began_with(finished, tmp_path, mode):
     assert outcome.code == 0, outcome
     encoder = make_encoder(load_tokenizer(Model(base=str(project / "base"))))
     examples = PreparedDataset.open(project / "data/tiny").examples("train")
-    trained = [encoded.input_ids for encoded in encoder.many(examples)]
+    trained = [encoder.example(example).input_ids for example in examples]
     asked = json.loads(outcome.notes[0])
     assert len(asked) == len(trained) > 20
     for prompt, ids, example in zip(asked, trained, examples, strict=True):
@@ -129,11 +132,13 @@ def test_no_answer_and_no_end_is_cut(family, overlong, contents, max_length):
         return
     answer = encoder.completion(example, contents[-1])
     found = encode_examples([example], encoder, max_length=max_length, overlong=overlong)
-    assert len(found.examples) + len(found.overlong) == 1
+    sequences = encoder.chat(example).sequences
+    assert len(found.examples) + len(found.overlong) == len(sequences)
     for encoded in found.examples:
         assert len(encoded.input_ids) <= max_length
-        assert list(encoded.labels[-len(answer) :]) == answer
-        assert answer[-1] == encoder.end_of_turn_id
+        assert encoded.labels[-1] == answer[-1] == encoder.end_of_turn_id
+        if encoded.id == sequences[-1].id:
+            assert list(encoded.labels[-len(answer) :]) == answer
 
 
 LOADED = """

@@ -15,7 +15,7 @@ from ftool.model.compute.forward import enable_rows
 from ftool.model.compute.prefix import micro_batches
 from ftool.model.compute.token_scores import token_scores
 from ftool.model.tokens.encode import Encoder, encode_examples
-from ftool.model.weights.load import context_tokens
+from ftool.model.weights.load import context_tokens, refuse_beyond_embeddings
 
 BATCH_SIZE, BATCH_TOKENS = 16, 8192
 LONGEST = 2048
@@ -51,6 +51,8 @@ def loss_batches(
         DataError: a conversation is longer than the model's context.
     """
     owners, windows = _windows(examples, encoder, context_tokens(model.config) or LONGEST)
+    ids = (window.input_ids for window in windows)
+    refuse_beyond_embeddings(model, encoder.tokenizer, ids)
     totals: defaultdict[int, _Total] = defaultdict(_Total)
     learned_ids: defaultdict[int, list[int]] = defaultdict(list)
     for owner, window in zip(owners, windows, strict=True):
@@ -98,7 +100,9 @@ def _windows(
         encoded = encode_examples([examples[p] for p in places], encoder, max_length=longest)
         if encoded.overlong:
             raise DataError(f"{encoded.overlong[0]} is longer than the model's {longest} tokens")
-        owners += places if places is chats else places * len(encoded.examples)
+        for one in encoded.left_out[:1]:
+            raise DataError(f"{one.id}: {one.why}", hint=one.hint)
+        owners += [places[owner] for owner in encoded.owners]
         windows += encoded.examples
     return owners, windows
 

@@ -16,8 +16,15 @@ _PUNCTUATION = ".,;:!?\u3002\uff0c\uff01\uff1f"
 _SEPARATORS = re.compile(r"(?<=[^\W_])[\s_-]+(?=[^\W_])")
 
 
+_REASONING_END = re.compile(r".*</(?:\w*think\w*|thought)>\s*", re.DOTALL)
+
 STEPS = ("exact", "normalized", "json")
 """How a label can be read, the strictest first."""
+
+
+def without_reasoning(output: str) -> str:
+    """Return an output without the reasoning that it begins with, which chat templates mark."""
+    return _REASONING_END.sub("", output, count=1)
 
 
 def parse_label(output: str, label_names: Sequence[str]) -> str | None:

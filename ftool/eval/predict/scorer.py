@@ -13,13 +13,13 @@ from ftool.artifacts import (
 )
 from ftool.errors import DataError, RecipeError, RunError
 from ftool.eval.predict.losses import loss_batches
-from ftool.eval.predict.parse import read_label
+from ftool.eval.predict.parse import read_label, without_reasoning
 from ftool.example import Example
 from ftool.model.answers.generate import generated_batches
 from ftool.model.answers.rank import METHODS, ranked_batches, ranking_method
 from ftool.model.answers.search import Ranking
 from ftool.model.tokens.encode import Encoder
-from ftool.model.weights.load import context_tokens
+from ftool.model.weights.load import context_tokens, refuse_beyond_embeddings
 from ftool.wording import listed
 
 IDS_SHOWN = 3
@@ -98,14 +98,14 @@ class Scorer:
         Raises:
             DataError: an example is longer than the model's context.
         """
-        labels = [self.encoder.completion(examples[0], name) for name in self.label_names]
+        labels = self._labels(examples[0])
         prompts = self._prompts(examples, max(map(len, labels)))
         return ranking_method(self.model, prompts, labels)
 
     def _rank(
         self, examples: Sequence[Example], known: Set[int], on_note: OnNote
     ) -> Iterator[Predictions]:
-        labels = [self.encoder.completion(examples[0], name) for name in self.label_names]
+        labels = self._labels(examples[0])
         prompts = self._prompts(examples, max(map(len, labels)))
         try:
             method = ranking_method(self.model, prompts, labels)
@@ -120,6 +120,12 @@ class Scorer:
                 }
         except ValueError as error:
             raise DataError(f"the labels cannot be told apart by their tokens ({error})") from error
+
+    def _labels(self, example: Example) -> list[list[int]]:
+        """Encode every label as an answer to an example; they begin alike behind all prompts."""
+        labels = [self.encoder.completion(example, name) for name in self.label_names]
+        refuse_beyond_embeddings(self.model, self.encoder.tokenizer, labels)
+        return labels
 
     def _ranked(self, example: Example, ranking: Ranking) -> Prediction:
         if ranking.label < 0:
@@ -150,6 +156,7 @@ class Scorer:
             end_id=self.encoder.end_of_turn_id,
             max_new_tokens=self.max_new_tokens,
             known=known,
+            lead=self.encoder.lead(),
         ):
             yield {
                 place: self._answered(examples[place], output) for place, output in batch.items()
@@ -161,14 +168,16 @@ class Scorer:
         return loss_batches(self.model, self.encoder, examples, known=known)
 
     def _answered(self, example: Example, output: str) -> Prediction:
+        answer = without_reasoning(output)
         if not self.label_names:
-            return Prediction(example.id, example.completion, output, output)
-        label, step = read_label(output, self.label_names)
+            return Prediction(example.id, example.completion, answer, output)
+        label, step = read_label(answer, self.label_names)
         return Prediction(example.id, example.label, label, output, parsed_by=step)
 
     def _prompts(self, examples: Sequence[Example], answer: int) -> list[list[int]]:
         """Encode the prompts; `answer` more tokens have to fit."""
         prompts = [self.encoder.prompt(example) for example in examples]
+        refuse_beyond_embeddings(self.model, self.encoder.tokenizer, prompts)
         longest = context_tokens(self.model.config)
         ids = [
             example.id

@@ -111,7 +111,7 @@ def _limit_itself() -> None:
             resource.setrlimit(kind, (bound, bound))
 
 
-def _environment() -> Any:
+def template_environment() -> Any:
     """Return the sandbox in which transformers renders, without what only marks its output."""
     from datetime import datetime
 
@@ -168,7 +168,7 @@ def _conversations() -> list[dict[str, Any]]:
 def _try(templates: list[str], tokens: dict[str, str]) -> str:
     from jinja2.exceptions import SecurityError
 
-    environment = _environment()
+    environment = template_environment()
     for template in templates:
         for conversation in _conversations():
             try:

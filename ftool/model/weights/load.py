@@ -3,7 +3,7 @@
 import hashlib
 import json
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -14,6 +14,7 @@ import torch
 
 from ftool.artifacts import BaseModel, OnNote, ignore_note
 from ftool.errors import DeviceError, HubError, RecipeError, did_you_mean
+from ftool.model.tokens.settings import apply_settings
 from ftool.model.tokens.template_probe import check_template
 from ftool.model.weights import embedded
 from ftool.model.weights.foreign import check_folder, check_settings
@@ -73,6 +74,31 @@ def context_tokens(config: Any) -> int | None:
     return getattr(text_config, "max_position_embeddings", None)
 
 
+def refuse_beyond_embeddings(
+    model: Any, tokenizer: Any, sequences: Iterable[Sequence[int]]
+) -> None:
+    """Refuse token ids that a model has no embedding for.
+
+    Args:
+        model: whose table of embeddings counts; a tokenizer may have more tokens than it uses.
+        tokenizer: that gave the ids.
+        sequences: of token ids.
+
+    Raises:
+        RecipeError: naming the token.
+    """
+    rows = model.get_input_embeddings().weight.shape[0]
+    largest = max((max(ids) for ids in sequences if ids), default=0)
+    if largest >= rows:
+        token = tokenizer.convert_ids_to_tokens(largest)
+        raise RecipeError(
+            f"model.base: its tokenizer writes the token {token!r} as {largest}, and the model has"
+            f" {rows} embeddings (token_beyond_embeddings)",
+            hint="use the tokenizer that the model was trained with, or enlarge the model once with"
+            " resize_token_embeddings of transformers and save it",
+        )
+
+
 def _first_device() -> tuple[torch.device, str]:
     for name in ("cuda", "xpu", "mps"):
         module = getattr(torch, name, None)
@@ -103,7 +129,7 @@ def load_base_model(
         DeviceError: attention or quantization need a GPU, and there is none.
         HubError: the Hub refused or was not reached.
     """
-    from transformers import AutoModelForCausalLM, PretrainedConfig
+    from transformers import AutoConfig, AutoModelForCausalLM, PretrainedConfig
 
     settings = {**_attention(recipe), **_quantization(recipe, dtype)}
     tokenizer = load_tokenizer(recipe, folder, on_note=on_note)
@@ -112,10 +138,29 @@ def load_base_model(
         if not path:
             found, _ = PretrainedConfig.get_config_dict(name, revision=recipe.revision)
             check_settings(found, f"model.base: {name}")
+        config = _with_padding(AutoConfig.from_pretrained(name, revision=recipe.revision, **SAFE))
         model = AutoModelForCausalLM.from_pretrained(
-            name, revision=recipe.revision, dtype=dtype, **settings, **SAFE, use_safetensors=True
+            name,
+            config=config,
+            revision=recipe.revision,
+            dtype=dtype,
+            **settings,
+            **SAFE,
+            use_safetensors=True,
         )
     return LoadedModel(model, tokenizer, _identify(recipe, path))
+
+
+def _with_padding(config: Any) -> Any:
+    """Return a config without a padding token that the table of embeddings does not have.
+
+    Padding is never looked at, and torch refuses to make such a table.
+    """
+    for own in (config, config.get_text_config()):
+        padding = getattr(own, "pad_token_id", None)
+        if padding is not None and not 0 <= padding < getattr(own, "vocab_size", padding + 1):
+            own.pad_token_id = None
+    return config
 
 
 def _attention(recipe: Model) -> dict[str, Any]:
@@ -182,6 +227,7 @@ def load_tokenizer(recipe: Model, folder: Path = Path(), *, on_note: OnNote = ig
         tokenizer = AutoTokenizer.from_pretrained(name, revision=recipe.revision, **SAFE)
     if recipe.chat_template:
         tokenizer.chat_template = _read_template(folder / recipe.chat_template)
+    apply_settings(tokenizer, recipe.template_settings, key="model.template_settings")
     if recipe.chat_template or recipe.base != embedded.NAME:
         shown = "model.chat_template" if recipe.chat_template else f"model.base: {recipe.base}"
         check_template(tokenizer, shown, passed=cache_folder() / "templates")

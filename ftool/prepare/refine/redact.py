@@ -223,12 +223,14 @@ def _rewrite(example: Example, rewriter: Rewriter) -> Example:
 
 
 def _rewrite_message(message: Message, rewriter: Rewriter) -> Message:
-    content = rewriter(message.content, "")
-    if message.tool_calls:
-        calls = tuple(_rewrite_call(call, rewriter) for call in message.tool_calls)
-        if calls != message.tool_calls:
-            return replace(message, content=content, tool_calls=calls)
-    return message if content == message.content else replace(message, content=content)
+    thought = message.reasoning_content
+    rewritten = replace(
+        message,
+        content=rewriter(message.content, ""),
+        reasoning_content=thought if thought is None else rewriter(thought, ""),
+        tool_calls=tuple(_rewrite_call(call, rewriter) for call in message.tool_calls),
+    )
+    return message if rewritten == message else rewritten
 
 
 def _rewrite_call(call: Mapping[str, Any], rewriter: Rewriter) -> Mapping[str, Any]:

@@ -34,16 +34,14 @@ FILES = (EXAMPLES, NUMBERS, WORDS, REJECTED)
 PARTIAL = ".partial"
 CLEANING = (*RULES, "personal_data")
 """What may have changed an example: a bit each in the column `cleaned`."""
-MESSAGE_FIELDS = (
-    *("role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content", "learned"),
-)
+MESSAGE_FIELDS = ("role", "content", "name", "tool_calls", "tool_call_id", "reasoning_content")
 
 
 def columns(kind: str) -> pyarrow.Schema:
     """Return the columns of prepared examples with their types."""
     text = pyarrow.string()
-    kinds = {"learned": pyarrow.bool_()}
-    message = pyarrow.struct([(name, kinds.get(name, text)) for name in MESSAGE_FIELDS])
+    fields = [*((name, text) for name in MESSAGE_FIELDS), ("learned", pyarrow.bool_())]
+    message = pyarrow.struct(fields)
     content = {
         "chat": [("messages", pyarrow.list_(message)), ("tools", pyarrow.list_(text))],
         "text": [("text", text)],
@@ -264,13 +262,10 @@ def _messages(examples: Sequence[Example]) -> pyarrow.Array:
         "tool_calls": [_calls(message) for message in every],
         "tool_call_id": [message.tool_call_id for message in every],
         "reasoning_content": [message.reasoning_content for message in every],
-        "learned": [message.learned for message in every],
     }
-    kinds = {"learned": pyarrow.bool_()}
-    flat = [
-        pyarrow.array(values, kinds.get(name, pyarrow.string())) for name, values in fields.items()
-    ]
-    structs = pyarrow.StructArray.from_arrays(flat, names=list(fields))
+    flat = [pyarrow.array(values, pyarrow.string()) for values in fields.values()]
+    flat.append(pyarrow.array([message.learned for message in every], pyarrow.bool_()))
+    structs = pyarrow.StructArray.from_arrays(flat, names=[*fields, "learned"])
     return pyarrow.ListArray.from_arrays(pyarrow.array(ends), structs)
 
 

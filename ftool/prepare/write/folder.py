@@ -282,8 +282,10 @@ def _values(array: pyarrow.Array) -> Iterator[bytes]:
         lengths = compute.binary_length(array).cast(pyarrow.int64())
         yield compute.fill_null(lengths, -1).to_numpy().tobytes()
         yield _characters(array)
+    elif pyarrow.types.is_boolean(array.type):
+        yield array.cast(pyarrow.int8()).to_numpy().tobytes()
     else:
-        yield array.to_numpy(zero_copy_only=False).tobytes()  # booleans are packed as bits
+        yield array.to_numpy().tobytes()
 
 
 def _characters(array: pyarrow.Array) -> bytes:

@@ -1,9 +1,15 @@
 """The base model to start from."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from ftool.recipe.types import Block
+
+Scalar = bool | int | float | str | None
+SETTING_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"
+SettingName = Annotated[str, Field(pattern=SETTING_PATTERN)]
 
 
 class Model(Block):
@@ -21,3 +27,5 @@ class Model(Block):
     """Hold the frozen base in 4 (NF4) or 8 bits; needs a GPU and `ftool[quantization]`."""
     chat_template: Path | None = None
     """A Jinja file that replaces the chat template of the base model's tokenizer."""
+    template_settings: dict[SettingName, Scalar | list[Scalar]] = {}
+    """What the chat template reads besides messages and tools, as `{enable_thinking: false}`."""

@@ -22,7 +22,7 @@ CHAT = [
             Message("user", "Where is my card", name="Jo"),
             Message("assistant", "", tool_calls=(CALL,)),
             Message("tool", "ok", tool_call_id="1"),
-            Message("assistant", "fine"),
+            Message("assistant", "fine", reasoning_content="all is done", learned=False),
         ),
         tools=({"name": "f"},),
         label="l",

@@ -1,0 +1,175 @@
+"""Chat templates with habits of their own, from the recipe to the saved model."""
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+from chat_families import family_tokenizer
+from tiny import make_project, recipe_of, tiny_model
+from transformers import AutoTokenizer
+
+from ftool.artifacts import PreparedDataset, TrainingRun
+from ftool.errors import RecipeError, RunError
+from ftool.eval.run import evaluate
+from ftool.model.tokens import encode
+from ftool.model.tokens.encode import make_encoder
+from ftool.prepare.run import prepare
+from ftool.start.show import show
+from ftool.train.assemble import assemble
+from ftool.train.run import train
+
+SWITCH = "model.template_settings={enable_thinking: true}"
+
+
+def write_base(folder, family):
+    tokenizer = family_tokenizer(family)
+    tiny_model(vocabulary=len(tokenizer)).save_pretrained(folder)
+    copy.deepcopy(tokenizer).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("templates")
+    make_project(folder, count=24, extra="  max_steps: 1\n  validate: null\n")
+    for family in ("reasoning", "channels", "gemma"):
+        write_base(folder / family, family)
+    return folder
+
+
+@pytest.fixture
+def here(project, monkeypatch):
+    monkeypatch.chdir(project)
+    return project
+
+
+def prompts(recipe, data="data/tiny"):
+    """Return what training learns behind, and the first examples."""
+    parts = assemble(recipe, PreparedDataset.open(Path(data)), on_note=lambda note: None)
+    return parts, PreparedDataset.open(Path(data)).examples("train")
+
+
+@pytest.mark.parametrize("overrides", [(), (SWITCH,)])
+def test_a_setting_holds_in_training_in_the_saved_model_and_in_every_evaluation(here, overrides):
+    recipe = recipe_of(here, f"model.base={here / 'reasoning'}", *overrides)
+    run = train(recipe, run="reasoning", fresh=True)
+    settings = run.manifest()["template"]["settings"]
+    assert settings == {"enable_thinking": bool(overrides)}
+    parts, examples = prompts(recipe)
+    saved = AutoTokenizer.from_pretrained(run.model_path)
+    for example, encoded in zip(examples[:4], parts.examples, strict=False):
+        given = [message.as_dict() for message in example.prompt]
+        ids = saved.apply_chat_template(given, add_generation_prompt=True)["input_ids"]
+        assert list(encoded.input_ids[: len(ids)]) == ids
+        # Straight to the label, unless the recipe wants the reasoning.
+        learned = saved.decode(encoded.input_ids[len(ids) :])
+        assert learned == ("<think>\n\n</think>\n\n" if overrides else "") + (
+            f"{example.label}<|im_end|>"
+        )
+        assert make_encoder(saved).prompt(example) == ids
+    for mode in ("rank", "generate", "loss"):
+        scored = recipe_of(here, f"model.base={here / 'reasoning'}", f"eval.mode={mode}")
+        evaluate(run, recipe=scored, split="validation")
+    (shown,) = show(recipe, only=examples[0].id)
+    assert shown.learned_tokens == parts.examples[0].learned_tokens
+
+
+def test_another_setting_is_another_run(here):
+    recipe = recipe_of(here, f"model.base={here / 'reasoning'}")
+    train(recipe, run="other", fresh=True)
+    with pytest.raises(RunError, match=r"model\.template_settings\.enable_thinking"):
+        train(recipe_of(here, f"model.base={here / 'reasoning'}", SWITCH), run="other")
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "model.template_settings={enable_thinkin: true}",
+        "model.template_settings={enable_thinking: {a: 1}}",
+        "model.template_settings={'a b': 1}",
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused(here, override):
+    with pytest.raises(RecipeError, match="template_settings"):
+        train(recipe_of(here, f"model.base={here / 'reasoning'}", override), run="wrong")
+
+
+def test_the_day_of_a_run_stands_still(here, monkeypatch):
+    def on(day):
+        for module in ("ftool.model.tokens.encode", "ftool.train.run", "ftool.train.assemble"):
+            monkeypatch.setattr(f"{module}.today", lambda: day)
+        monkeypatch.setattr("ftool.start.show.today", lambda: day)
+
+    recipe = recipe_of(here, f"model.base={here / 'channels'}", "eval.mode=loss")
+    on("2024-02-29")
+    run = train(recipe, run="tiny", fresh=True)
+    assert run.manifest()["template"]["date"] == "2024-02-29"
+    assert json.loads((run.path / "plan.json").read_text())["template_date"] == "2024-02-29"
+    before = evaluate(run, recipe=recipe, split="validation").metrics["loss"]
+    # The next day the run goes on from its checkpoint, and is evaluated and shown.
+    on("2024-03-01")
+    (run.path / "manifest.json").unlink()
+    again = train(recipe, run="tiny")
+    assert again.manifest()["template"]["date"] == "2024-02-29"
+    after = evaluate(TrainingRun.open(run.path), recipe=recipe, split="validation")
+    assert after.metrics["loss"] == before
+    assert "2024-02-29" in show(recipe, examples=1)[0].pieces[0].text
+    fresh = train(recipe, run="tiny", fresh=True)
+    assert fresh.manifest()["template"]["date"] == "2024-03-01"
+    assert encode.today() == "2024-03-01"
+
+
+def test_a_system_message_without_a_role_is_folded_and_told(here):
+    notes = []
+    recipe = recipe_of(here, f"model.base={here / 'gemma'}")
+    run = train(recipe, run="gemma", fresh=True, on_note=notes.append)
+    template = run.manifest()["template"]
+    assert template["folds_system"] and list(template["told"]) == ["system_folded"]
+    assert any("no system role" in note for note in notes)
+    evaluate(run, split="validation")
+
+
+def test_conversations_become_sequences_and_rows_with_tools_are_left_out_by_name(here):
+    call = {"type": "function", "function": {"name": "look", "arguments": {"order": "7"}}}
+    rows = [
+        {
+            "messages": [
+                {"role": ("user", "assistant")[n % 2], "content": f"word {number} {n}"}
+                for n in range(6)
+            ]
+        }
+        for number in range(20)
+    ]
+    rows += [
+        {
+            "messages": [
+                {"role": "user", "content": f"look at {number}"},
+                {"role": "assistant", "content": "", "tool_calls": [call]},
+                {"role": "tool", "content": "7"},
+                {"role": "assistant", "content": f"it is {number}"},
+            ]
+        }
+        for number in range(4)
+    ]
+    (here / "chats.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    recipe = recipe_of(
+        here,
+        f"model.base={here / 'reasoning'}",
+        "data={sources: [{path: chats.jsonl}], dedup: {near: null}, split: {test: 0}}",
+        "train.validate={every: 1 steps}",
+    )
+    data = prepare(recipe, output=here / "data", fresh=True)
+    run = train(recipe, run="chats", fresh=True)
+    manifest = run.manifest()
+    train_rows = data.examples("train")
+    with_calls = [one.id for one in train_rows if any(m.tool_calls for m in one.messages)]
+    assert manifest["left_out"] == ({"tools_not_rendered": with_calls} if with_calls else {})
+    assert manifest["template"]["told"] == {"sequence_per_turn": len(train_rows) - len(with_calls)}
+    shown = show(recipe, examples=50)
+    by_turn = [one for one in shown if "#turn" in one.id]
+    assert len(by_turn) == 3 * (len(train_rows) - len(with_calls))
+    (told, begins) = by_turn[1].notes
+    assert "rewrites earlier turns" in told and r"begins with '<think>\n\n</think>" in begins
+    left = [one for one in shown if "#turn" not in one.id]
+    assert all("tools_not_rendered" in one.notes[0] for one in left)
