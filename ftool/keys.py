@@ -64,6 +64,11 @@ def answers_with_label(example: Example) -> bool:
     return example.label is not None and example.completion in (None, example.label)
 
 
+def answers_freely(example: Example) -> bool:
+    """Tell whether something is answered, and not a label alone."""
+    return example.text is None and not answers_with_label(example)
+
+
 def free_answer(example: Example) -> str:
     """Return the answer that is no label, or nothing."""
     return "" if answers_with_label(example) else example.completion or ""
@@ -91,7 +96,7 @@ def answer_key(example: Example) -> int:
 
     Marks at the end are none of it; where an answer is in signs alone, they are all of it.
     """
-    if example.text is not None or answers_with_label(example):
+    if not answers_freely(example):
         return 0
     answer = fold(example.completion or "")
     said = answer.rstrip(".!?\u2026 ") or answer

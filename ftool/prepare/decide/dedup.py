@@ -76,7 +76,10 @@ def _drop_conflicts(table: Table) -> None:
 
 
 def find_near(table: Table, threshold: float, *, workers: int, on_progress: OnProgress) -> Likeness:
-    """Return the pairs of rows that are nearly the same; `first` has the precedence."""
+    """Return the pairs of rows that are nearly the same; `first` has the precedence.
+
+    Rows that are less alike matter only where they could come into different splits.
+    """
 
     def told() -> "Iterator[Hashes]":
         bands = shape(threshold)[0]
@@ -100,7 +103,7 @@ def find_near(table: Table, threshold: float, *, workers: int, on_progress: OnPr
         rows.lengths,
         table.take_words,
         threshold,
-        related=RELATED,
+        related=1.0 if (table.assigned == SPLITS.index("train")).all() else RELATED,
         workers=workers,
     )
     return judge(pairs, rows, threshold, workers=workers)

@@ -223,14 +223,13 @@ def _rewrite(example: Example, rewriter: Rewriter) -> Example:
 
 
 def _rewrite_message(message: Message, rewriter: Rewriter) -> Message:
-    thought = message.reasoning_content
-    rewritten = replace(
-        message,
-        content=rewriter(message.content, ""),
-        reasoning_content=thought if thought is None else rewriter(thought, ""),
-        tool_calls=tuple(_rewrite_call(call, rewriter) for call in message.tool_calls),
-    )
-    return message if rewritten == message else rewritten
+    thought, content = message.reasoning_content, rewriter(message.content, "")
+    if thought is not None or message.tool_calls:
+        thought = thought if thought is None else rewriter(thought, "")
+        calls = tuple(_rewrite_call(call, rewriter) for call in message.tool_calls)
+        if (thought, calls) != (message.reasoning_content, message.tool_calls):
+            return replace(message, content=content, reasoning_content=thought, tool_calls=calls)
+    return message if content == message.content else replace(message, content=content)
 
 
 def _rewrite_call(call: Mapping[str, Any], rewriter: Rewriter) -> Mapping[str, Any]:

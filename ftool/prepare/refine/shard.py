@@ -17,7 +17,7 @@ from pyarrow import ipc
 from ftool.artifacts import read_json, write_json
 from ftool.errors import RunError
 from ftool.example import SPLITS, Example, Message
-from ftool.keys import answer_key, compared_texts, keys_of
+from ftool.keys import answer_key, answers_freely, compared_texts, keys_of
 from ftool.prepare.read.rows import Finding, Row
 from ftool.prepare.refine.clean import RULES
 from ftool.prepare.refine.minhash import bands, shape
@@ -25,8 +25,6 @@ from ftool.prepare.refine.words import SHINGLE_WORDS, flat_words
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-    from ftool.prepare.refine.words import Counts
 
 ABOUT, EXAMPLES, REJECTED = "about.json", "examples.arrow", "rejected.jsonl"
 NUMBERS, WORDS = "numbers.npz", "words.npy"
@@ -149,7 +147,7 @@ class ShardWriter:
         examples = self.examples
         codes = {label: code for code, label in enumerate(labels)}
         keys = [keys_of(example) for example in examples]
-        words, lengths, answers = _compared_words(examples)
+        compared = _compared(examples)
         numbers: dict[str, NDArray[Any]] = {
             "content": _keys([found.content for found in keys]),
             "prompt": _keys([found.prompt for found in keys])[:, 0],
@@ -164,33 +162,37 @@ class ShardWriter:
             "tokens": np.array(self.tokens, np.int32),
             "split": np.array(self.splits, np.int8),
             "cleaned": np.array(self.cleaned, np.uint8),
-            "answers": answers.astype(np.int32),
-            "answer": np.array(
-                [
-                    answer_key(example) if count < SHINGLE_WORDS else 0
-                    for example, count in zip(examples, answers.tolist(), strict=True)
-                ],
-                np.uint64,
-            ),
-            "words": words,
-            "lengths": lengths,
+            **compared,
         }
         if self.near is not None:
-            columns_of_bands = bands(words, lengths, self.near)
+            columns_of_bands = bands(compared["words"], compared["lengths"], self.near)
             numbers |= {f"band_{band}": column for band, column in enumerate(columns_of_bands)}
         return numbers
 
 
-def _compared_words(
-    examples: Sequence[Example],
-) -> "tuple[NDArray[np.uint32], Counts, Counts]":
-    """Return the words by which examples are compared, how many each has, and those that answer."""
+def _compared(examples: Sequence[Example]) -> "dict[str, NDArray[Any]]":
+    """Return the words by which examples are compared, how many each has, and how many answer.
+
+    `answer` is a key of answers that are too short to be compared by their words.
+    """
     pairs = [compared_texts(example) for example in examples]
-    if not any(answer for _, answer in pairs):
+    if not any(map(answers_freely, examples)):
         words, lengths = flat_words(asked for asked, _ in pairs)
-        return words, lengths, np.zeros_like(lengths)
+        nothing = {"answers": np.int32, "answer": np.uint64}
+        zeros = {name: np.zeros(len(examples), kind) for name, kind in nothing.items()}
+        return {"words": words, "lengths": lengths, **zeros}
     words, of_texts = flat_words(text for pair in pairs for text in pair)
-    return words, of_texts.reshape(-1, 2).sum(axis=1), of_texts[1::2]
+    answers = of_texts[1::2]
+    keys = [
+        answer_key(example) if count < SHINGLE_WORDS else 0
+        for example, count in zip(examples, answers.tolist(), strict=True)
+    ]
+    return {
+        "words": words,
+        "lengths": of_texts.reshape(-1, 2).sum(axis=1),
+        "answers": answers.astype(np.int32),
+        "answer": np.array(keys, np.uint64),
+    }
 
 
 def _digest(path: Path) -> str:
