@@ -114,8 +114,16 @@ def _read_text(file: TextIO, source: "Source", kind: str) -> Iterator[Row]:
             for number, record in found:
                 yield Row(number, json.dumps(record, ensure_ascii=False), record)
             return
-    if text:
-        yield Row(1, text, {"text": text})
+    if END_OF_TEXT not in text:
+        if text:
+            yield Row(1, text, {"text": text})
+        return
+    line = 1
+    for piece in text.split(END_OF_TEXT):
+        body = piece.lstrip()
+        if body:
+            yield Row(line + piece[: -len(body)].count("\n"), piece, {"text": piece})
+        line += piece.count("\n")
 
 
 def _read_parallel(file: TextIO, *_: object) -> Iterator[Row]:
@@ -134,6 +142,8 @@ def _read_parallel(file: TextIO, *_: object) -> Iterator[Row]:
 
 NAMED_ONLY = ("", ".dat", ".data")
 """Files of text that are read where a source names them, not where they lie in its folder."""
+END_OF_TEXT = "<|endoftext|>"
+"""Parts the texts of a corpus that stand in one file, since GPT-2."""
 LABELS_BESIDE = "label"
 PARALLEL = "seq.in"
 DELIMITED = (".csv", ".tsv", ".tab")

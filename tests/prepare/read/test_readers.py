@@ -79,6 +79,14 @@ def test_a_text_file_is_a_text_where_its_lines_show_no_pattern(tmp_path: Path) -
     assert outcomes(tmp_path / "a.txt", lines, kind="text") == [{"text": lines}]
 
 
+def test_texts_of_a_corpus_in_one_file(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(
+        "One.\n\n<|endoftext|>\n Two.\n<|endoftext|>\n", encoding="utf-8"
+    )
+    rows = list(read_file(tmp_path / "a.txt", Source(path="a.txt"), "text", "utf-8"))
+    assert [(row.line, row.raw.strip()) for row in rows] == [(1, "One."), (4, "Two.")]
+
+
 def test_yaml_of_another_kind_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no sound YAML"):
         outcomes(tmp_path / "a.yml", "a: [")
