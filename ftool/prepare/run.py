@@ -415,6 +415,7 @@ def _manifest(recipe: "Recipe", task: Task, table: Table, decisions: Decisions) 
         "recipe": data_settings(recipe),
         "readings": describe.readings(table, recipe.data.sources),
         "mended": describe.mended(table),
+        "assigned": table.assigned_splits(),
         "rows": {"read": read, "kept": kept, "rejected": rejected},
         "label_names": name_labels(table, recipe.data),
         "label_counts": count_labels(table, decisions.places),

@@ -93,7 +93,7 @@ def test_manifest(tmp_path: Path) -> None:
     assert set(manifest) == {
         *("schema", "ftool", "kind", "name", "fingerprint", "inputs_fingerprint", "recipe"),
         *("inputs", "rows", "label_names", "label_counts", "merged_spellings", "outputs"),
-        *("lost_labels", "sampled", "readings", "mended"),
+        *("lost_labels", "sampled", "readings", "mended", "assigned"),
         *("continues", "statistics"),
     }
     assert manifest["recipe"] == data_settings(recipe_for(tmp_path, "a.csv"))
@@ -589,3 +589,18 @@ def test_a_trial_of_a_file_that_is_sorted_by_label_sees_all_labels(tmp_path: Pat
     assert "a.csv: 200 of its 2,000 rows are tried" in notes
     whole = prepare(recipe, output=tmp_path / "data", trial=2_000)
     assert whole.manifest()["sampled"] == [] and whole.rows["read"] == 2_000
+
+
+def test_splits_of_one_document_stay_apart(tmp_path: Path) -> None:
+    texts = [[f"a ticket about {word} number {n}", word] for n in range(20) for word in "ab"]
+    document = {"train": texts, "val": texts[:2], "test": [["another about a", "a"]]}
+    (tmp_path / "data.json").write_text(json.dumps(document), encoding="utf-8")
+    made = prepare(recipe_for(tmp_path, "data.json"), output=tmp_path / "data")
+    assert made.rows["kept"] == {"train": 38, "validation": 2, "test": 1}
+    assert made.rejected == {"leaks_into_validation": 2}
+    assert made.manifest()["assigned"] == ["validation", "test"]
+    assert "come from sources of their own" in (made.path / "README.md").read_text()
+    whole = recipe_for(tmp_path, {"path": "data.json", "split": "train"}, dedup={"near": None})
+    assert prepare(whole, output=tmp_path / "all").rows["kept"] == {
+        **{"train": 41, "validation": 0, "test": 0},
+    }

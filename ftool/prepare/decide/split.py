@@ -158,8 +158,7 @@ def _fill(
 
 def _ratios(table: Table, recipe: "Recipe") -> dict[int, float]:
     """Return the share of each held-out split; none where a source or document names its rows."""
-    assigned: set[str | None] = {source.split for source in recipe.data.sources}
-    assigned |= {SPLITS[split] for split in np.unique(table.assigned) if split != LOOSE}
+    assigned = {*table.assigned_splits(), *(source.split for source in recipe.data.sources)}
     settings = recipe.data.split
     return {
         TEST: 0.0 if "test" in assigned else settings.test,

@@ -74,6 +74,10 @@ class Table:
         held_out: Flags = self.assigned > SPLITS.index("train")
         return held_out
 
+    def assigned_splits(self) -> list[str]:
+        """Return the splits to which sources, or documents of several splits, assign rows."""
+        return [SPLITS[split] for split in np.unique(self.assigned) if split != LOOSE]
+
     def reject(
         self,
         rows: "Counts",

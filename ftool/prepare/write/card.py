@@ -45,7 +45,7 @@ def card(recipe: "Recipe", manifest: Mapping[str, Any]) -> str:
         f"{kept:,} {kind}, prepared with ftool {manifest['ftool']} and seed {recipe.seed}. "
         f'Open it with `datasets.load_dataset("{manifest["name"]}")` from the folder above.',
         _table(("split", "examples"), [(name, f"{rows['kept'][name]:,}") for name in splits]),
-        _how_split(recipe, has_labels=bool(manifest["label_counts"])),
+        _how_split(recipe, manifest, has_labels=bool(manifest["label_counts"])),
         "## From rows to examples",
         _funnel(manifest),
         *_lengths(statistics),
@@ -95,10 +95,10 @@ def _spoken(languages: Mapping[str, Any] | None) -> list[str]:
     ]
 
 
-def _how_split(recipe: "Recipe", *, has_labels: bool) -> str:
+def _how_split(recipe: "Recipe", manifest: Mapping[str, Any], *, has_labels: bool) -> str:
     """Say how examples were divided, in the words of the recipe."""
     split = recipe.data.split
-    assigned = {source.split for source in recipe.data.sources if source.split}
+    assigned = set(manifest["assigned"])
     shares = {"validation": split.validation, "test": split.test}
     drawn = [f"{part:.3g} for {name}" for name, part in shares.items() if name not in assigned]
     found = []

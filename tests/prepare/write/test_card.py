@@ -29,6 +29,7 @@ def manifest(**changed: Any) -> dict[str, Any]:
         "label_names": ["a", "b"],
         "label_counts": {"train": {"a": 1, "b": 1}, "test": {"a": 1}},
         "merged_spellings": {},
+        "assigned": [],
         **changed,
     }
 
@@ -144,7 +145,8 @@ def test_personal_data_dropped_or_not_there() -> None:
     ids=["shares", "groups", "assigned", "none"],
 )
 def test_how_it_was_split(data: dict[str, Any], told: str) -> None:
-    assert told in card(recipe(**data), manifest()).splitlines()
+    assigned = [source["split"] for source in data.get("sources", ()) if "split" in source]
+    assert told in card(recipe(**data), manifest(assigned=assigned)).splitlines()
 
 
 @pytest.mark.parametrize(
