@@ -51,6 +51,7 @@ prepare/            raw sources -> PreparedDataset
     encoding.py       the characters and lines of a file
     delimited.py      CSV and TSV, row by row
     json_text.py      JSON Lines, and JSON documents element by element
+    yaml_text.py      YAML of others
     workbook.py       sheets of Excel workbooks
     lines.py          labelled texts, questions with answers and transcripts, by their lines
     nlu.py            Rasa's intents with their examples

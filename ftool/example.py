@@ -12,6 +12,11 @@ NOT_LEARNED = -100
 """The label of a token that the loss ignores (torch's and transformers' own value)."""
 
 
+def is_held_out(split: str | None) -> bool:
+    """Tell a split that is not learned from."""
+    return split is not None and split != SPLITS[0]
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """One part of a conversation, in the words of chat templates.

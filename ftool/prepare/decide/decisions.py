@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ftool.artifacts import OnProgress
+from ftool.artifacts import OnProgress, ignore_note
 from ftool.prepare.decide.decontaminate import OWN_SHARE, ROWS_AT_ONCE, shared_runs
 from ftool.prepare.decide.dedup import drop_exact, drop_near, find_near
 from ftool.prepare.decide.earlier import Earlier
@@ -17,6 +17,7 @@ from ftool.prepare.decide.near import Pairs
 from ftool.prepare.decide.sample import draw_samples
 from ftool.prepare.decide.split import TRAIN, divide, refuse_empty_train
 from ftool.prepare.decide.table import LOOSE, Table
+from ftool.prepare.read.plan import is_foreign, plan_input
 from ftool.prepare.read.sources import Input, input_encoding, read_rows
 from ftool.prepare.refine.words import flat_words
 
@@ -141,7 +142,9 @@ def _file_words(against: Sequence[Input], table: Table) -> "list[Block]":
     found: list[Block] = []
     for number, file in enumerate(against):
         table.against.append(file.shown)
-        rows = read_rows(file, input_encoding(file, lambda _: None))
+        encoding = input_encoding(file, ignore_note)
+        is_read = not is_foreign(file, plan_input(file, encoding))
+        rows = read_rows(file, encoding) if is_read else iter(())
         words, lengths = flat_words(text for row in rows for text in _texts(row.values))
         # A file counts as one row: none of its phrases is too common to matter.
         owners = np.full(len(lengths), -2 - number, np.int64)

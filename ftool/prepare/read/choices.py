@@ -25,12 +25,14 @@ def chosen(choices: Any, right: Any) -> tuple[str, Message]:
     place = _place(right, texts, labels)
     if place is None:
         raise Unusable("unknown_choice", f"{right!r} is none of {len(texts)} choices")
-    lines = (f"{label}. {text}" for label, text in zip(labels, texts, strict=True))
+    is_lettered = len(texts) <= len(ascii_uppercase)
+    shown = labels or (list(ascii_uppercase) if is_lettered else numbers(1, len(texts)))
+    lines = (f"{label}. {text}" for label, text in zip(shown, texts, strict=False))
     return "\n".join(lines), Message("assistant", texts[place])
 
 
 def _texts(choices: Any) -> tuple[list[str], list[str]]:
-    """Return the texts of choices with their labels."""
+    """Return the texts of choices, with their labels where they have some."""
     labels: Any = None
     if isinstance(choices, Mapping):
         labels, choices = choices.get("label", choices.get("labels")), choices.get("text")
@@ -40,16 +42,21 @@ def _texts(choices: Any) -> tuple[list[str], list[str]]:
     if not isinstance(choices, list):
         return [], []
     texts = [content_of(choice) for choice in choices]
-    if not isinstance(labels, list) or len(labels) != len(texts):
-        labels = list(ascii_uppercase[: len(texts)])
-    return texts, [content_of(label) for label in labels][: len(texts)]
+    has_labels = isinstance(labels, list) and len(labels) == len(texts)
+    return texts, [content_of(label) for label in labels] if has_labels else []
 
 
 def _place(right: Any, texts: Sequence[str], labels: Sequence[str]) -> int | None:
     """Return which choice is meant: by its label, its text, or its index."""
     meant = content_of(right).strip()
-    indices = [str(index) for index in range(len(texts))]
-    for names in (labels, texts, list(ascii_uppercase[: len(texts)]), indices):
+    indices, letters = numbers(0, len(texts)), list(ascii_uppercase[: len(texts)])
+    is_index = isinstance(right, int) and not isinstance(right, bool)
+    for names in (labels, indices, letters) if is_index else (labels, texts, letters, indices):
         if meant in names:
             return names.index(meant)
     return None
+
+
+def numbers(first: int, count: int) -> list[str]:
+    """Return numbers in a row as texts."""
+    return [str(number) for number in range(first, first + count)]

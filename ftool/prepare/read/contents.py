@@ -32,11 +32,11 @@ class Contents:
         """
         if not isinstance(value, list):
             return cls(content_of(value))
+        if all(isinstance(part, str) for part in value):
+            return cls("\n\n".join(value))
         texts, calls, results, thoughts = list[str](), list[Any](), list[Message](), list[str]()
         for part in value:
             match part:
-                case str():
-                    texts.append(part)
                 case {"type": "tool_use", "name": name}:
                     made = {"id": part.get("id"), "name": name, "arguments": part.get("input")}
                     calls += calls_of([made])

@@ -51,6 +51,7 @@ PAIRS = (
 """Keys of a turn that holds what both sides say."""
 UNLEARNED = ("weight", "train", "loss", "loss_weight")
 """Keys that say whether an answer is learned, by 0 or false: OpenAI's, Axolotl's, ms-swift's."""
+OFF = frozenset(("0", "0.0", "false"))
 READ = frozenset(
     (
         *(*SPEAKERS, *CONTENTS, *UNLEARNED, "name", "tool_calls", "tool_call_id"),
@@ -153,7 +154,8 @@ class Conversations:
                 f"message {number}: {who}; known are user, assistant, system, tool and the like;"
                 " others: roles: {user: [...], assistant: [...]}",
             )
-        value = next((turn[keys[name]] for name in CONTENTS if name in keys), None)
+        values = (turn[keys[name]] for name in CONTENTS if name in keys)
+        value = next((value for value in values if value is not None), None)
         contents = Contents.read(value)
         calls = [*calls_of(turn.get("tool_calls")), *contents.calls]
         if turn.get("function_call"):
@@ -271,7 +273,7 @@ def _is_bare(turn: Any) -> bool:
 
 
 def _is_off(value: Any) -> bool:
-    return value is not None and value != "" and (value in (0, False) or value == "0")
+    return value in (0, False) if not isinstance(value, str) else value.strip().casefold() in OFF
 
 
 def _answers_as_system(messages: Sequence[Message]) -> bool:

@@ -10,7 +10,7 @@ from ftool.example import Example, Message
 from ftool.prepare.read.choices import chosen
 from ftool.prepare.read.contents import as_json, content_of, joined, plain, tools_of
 from ftool.prepare.read.conversation import Conversations, names_speaker
-from ftool.prepare.read.mapping import Doubt, Given, Shape, detect
+from ftool.prepare.read.mapping import Doubt, Given, Shape, column_named, detect
 from ftool.prepare.read.proposal import Problem, doubted, named, undetected
 from ftool.prepare.read.rows import Row, Unusable
 from ftool.prepare.read.survey import UNSEEN, Survey
@@ -18,6 +18,8 @@ from ftool.prepare.read.survey import UNSEEN, Survey
 if TYPE_CHECKING:
     from ftool.recipe.blocks.data import Columns, Data, Source
 
+ANSWER = "answer"
+"""Stands for what is answered, while what is before it is brought into order."""
 COLUMN_NAMES = ("messages", "history", "system", "prompt", "completion", "text", "label")
 """The parts of a row that a recipe can name; those of a message a row are read before."""
 
@@ -154,11 +156,12 @@ class Reader:
         shape = detect(names, given, self._data.kind, self._survey)
         if not isinstance(shape, Shape):
             return Found(shape, [], [])
-        used = {column for columns in shape.parts().values() for column in columns}
+        used = dict.fromkeys(column for columns in shape.parts().values() for column in columns)
+        used |= dict.fromkeys(self._threads.values())
         kept = {*self._data.keep_columns, self._data.split.group}
         return Found(
             shape,
-            missing=[column for column in used if column not in names],
+            missing=[column for column in used if column not in (*names, *self._threads.values())],
             unread=[name for name in names if name not in used and name not in kept],
         )
 
@@ -223,7 +226,10 @@ class Reader:
         if len(asked) == 1 and (turns := _turns(asked[0])):
             before = read.messages(turns, is_table=is_table)
         else:
-            before = [*self._history(values, shape), Message("user", joined(asked))]
+            history = self._history(values, shape)
+            before = [*history, Message("user", joined(asked))]
+            if history:
+                before = read.mend([*before, Message("assistant", ANSWER)])[:-1]
         if not shape.completion:
             return [*before, Message("assistant", label or "")]
         answers = [values[name] for name in shape.completion]
@@ -279,13 +285,8 @@ def given_columns(columns: "Columns", names: Sequence[str]) -> Given:
         given = getattr(columns, part)
         if given is not None:
             listed = given if isinstance(given, list) else [given]
-            own[part] = tuple(_name_of(one, names) for one in listed)
+            own[part] = tuple(column_named(one, names) for one in listed)
     return own
-
-
-def _name_of(column: str | int, names: Sequence[str]) -> str:
-    is_place = isinstance(column, int) and 0 < column <= len(names)
-    return names[column - 1] if is_place and isinstance(column, int) else str(column)
 
 
 def _turns(value: Any) -> list[Any]:
@@ -300,6 +301,18 @@ def _is_false(value: Any) -> bool:
 
 
 def _learnable(messages: list[Message]) -> list[Message]:
-    if not any(message.learned for message in messages if message.role == "assistant"):
+    """Return messages up to the last one that is learned; a first one has no prompt.
+
+    Raises:
+        Unusable: nothing is learned.
+    """
+    learned = [
+        number
+        for number, message in enumerate(messages)
+        if number and message.role == "assistant" and message.learned
+    ]
+    if not learned and all(m.learned for m in messages):
+        return messages  # an answer to nothing, which the filters name
+    if not learned:
         raise Unusable("unwanted_answer", "every answer has the weight 0")
-    return messages
+    return messages[: learned[-1] + 1]

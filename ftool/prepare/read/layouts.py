@@ -72,24 +72,32 @@ def _intents(document: Any) -> Iterator[Placed] | None:
     entries = document.get("intents", document) if isinstance(document, dict) else document
     if isinstance(entries, dict):
         entries = [{"tag": tag, **own} for tag, own in entries.items() if isinstance(own, dict)]
-    if not _are_objects(entries) or not all(_intent(entry) for entry in entries[:5]):
+    if not _are_objects(entries):
+        return None
+    keys = [_intent_keys(entry) for entry in entries]
+    if None in keys or not any(
+        entry[key[1]] for entry, key in zip(entries, keys, strict=True) if key
+    ):
         return None
     return _placed(_of_intents(entries))
 
 
-def _intent(entry: Mapping[str, Any]) -> tuple[str, str] | None:
+def _intent_keys(entry: Mapping[str, Any]) -> tuple[str, str] | None:
+    """Return the keys of the tag and of its patterns, of which there may be none."""
     tag = next((name for name in TAGS if isinstance(entry.get(name), str)), None)
-    texts = next((name for name in PATTERNS if _are_texts(entry.get(name))), None)
-    return (tag, texts) if tag and texts else None
+    texts = next((name for name in PATTERNS if isinstance(entry.get(name), list)), None)
+    if tag is None or texts is None or not all(isinstance(text, str) for text in entry[texts]):
+        return None
+    return tag, texts
 
 
 def _of_intents(entries: Sequence[Mapping[str, Any]]) -> Iterator[Record]:
     for entry in entries:
-        keys = _intent(entry)
-        if keys is not None:
-            rest = {key: value for key, value in entry.items() if key not in keys}
-            for text in entry[keys[1]]:
-                yield {"text": text, "label": entry[keys[0]], **rest}
+        keys = _intent_keys(entry)
+        assert keys is not None
+        rest = {key: value for key, value in entry.items() if key not in keys}
+        for text in entry[keys[1]]:
+            yield {"text": text, "label": entry[keys[0]], **rest}
 
 
 def _rasa_json(document: Any) -> Iterator[Placed] | None:

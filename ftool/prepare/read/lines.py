@@ -16,10 +16,10 @@ MANY, MANY_ROWS = 50, 20
 """So many lines, and so many of each first word on average, show that it is a label."""
 SPOKEN = 0.2
 """Least share of the lines of a transcript that name who speaks."""
-_FASTTEXT = re.compile(r"((?:__label__\S+[ ,]*)+)(\S.*)", re.DOTALL)
+_FASTTEXT = re.compile(r"((?:__label__\S+[ \t,]+)+)(\S.*)", re.DOTALL)
 _SPEAKER = re.compile(r"[\[(*<]{0,2}(\w[\w -]{0,24}?)[\])*>]{0,2}\s?[:\uff1a][*]{0,2}\s*(.*)")
 _WORD = re.compile(r"\w[\w:.+-]*\w")
-_RULE = re.compile(r"[-=*_#~]{3,}\s*$")
+_RULE = re.compile(r"(?<![-=*_#~])[-=*_#~]{3,}\s*$")
 """Parts conversations, on a line of its own or at the end of one."""
 _ASKS = frozenset(("q", "question", "\u95ee", "\u554f", "\u95ee\u9898"))
 _ANSWERS = frozenset(("a", "answer", "\u7b54", "\u7b54\u6848"))

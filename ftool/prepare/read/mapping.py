@@ -259,6 +259,13 @@ def _is_value(name: str, survey: Survey) -> bool:
     return len(name.split()) > LONG_NAME_WORDS or len(name) > LONG_NAME
 
 
+def column_named(column: str | int, names: Sequence[str]) -> str:
+    """Return the name of a column that a recipe names, or counts from 1."""
+    if isinstance(column, int):
+        return names[column - 1] if 0 < column <= len(names) else str(column)
+    return column
+
+
 def fold(name: str) -> str:
     """Return a column name as the rules write it: `User Message` is `user_message`."""
     return re.sub(r"[\s.-]+", "_", name.strip(" \t*:?+#").casefold())

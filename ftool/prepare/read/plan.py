@@ -5,15 +5,19 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ftool.errors import DataError
+from ftool.prepare.read.formats import given_columns
 from ftool.prepare.read.mapping import detect
 from ftool.prepare.read.readers import WORKBOOKS, extension
-from ftool.prepare.read.rows import Row
+from ftool.prepare.read.rows import Row, size_of
 from ftool.prepare.read.sources import Input, read_rows
 from ftool.prepare.read.survey import UNSEEN, Survey, survey
 from ftool.prepare.read.threads import thread_columns, thread_rows
 from ftool.prepare.read.workbook import sheets_left_out
 
-SAMPLE_ROWS = 1_000
+ABOUT = frozenset(("readme", "license", "licence", "changelog", "contributing", "notice"))
+"""Names of files that tell of those beside them."""
+SAMPLE_ROWS, SAMPLE_CHARACTERS = 1_000, 1 << 24
+"""What is looked at of an input, at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +25,13 @@ class Plan:
     """What a sample of an input says about all of it.
 
     `threads` names the columns where every row is a message: part -> column. An input without a
-    row `is_empty`.
+    row `is_empty`; `rows` are those of the sample, readable or not.
     """
 
     survey: Survey = UNSEEN
     threads: Mapping[str, str] | None = None
     is_empty: bool = False
+    rows: int = 0
 
 
 UNPLANNED = Plan()
@@ -39,8 +44,13 @@ def plan_input(found: Input, encoding: str) -> Plan:
         DataError: there are no rows, and the source has no other input; or it is damaged.
     """
     rows: list[Row] = []
+    characters = 0
     try:
-        rows = list(islice(read_rows(found, encoding), SAMPLE_ROWS))
+        for row in islice(read_rows(found, encoding), SAMPLE_ROWS):
+            rows.append(row)
+            characters += size_of(row)
+            if characters > SAMPLE_CHARACTERS:
+                break
     except DataError:
         if found.is_alone or rows:
             raise
@@ -48,8 +58,8 @@ def plan_input(found: Input, encoding: str) -> Plan:
     values = [row.values for row in rows if row.values is not None]
     seen = survey(values)
     if found.kind == "text":
-        return Plan(seen)
-    return Plan(seen, thread_columns(found.source, seen))
+        return Plan(seen, rows=len(rows))
+    return Plan(seen, thread_columns(found.source, seen), rows=len(rows))
 
 
 def is_foreign(found: Input, plan: Plan) -> bool:
@@ -59,10 +69,18 @@ def is_foreign(found: Input, plan: Plan) -> bool:
     """
     if found.is_alone:
         return False
-    return plan.is_empty or (
-        plan.survey.rows == 1
-        and detect(list(plan.survey.looks), {}, found.kind, plan.survey) is None
-    )
+    if plan.is_empty or (found.kind == "text" and _is_about(found)):
+        return True
+    if plan.threads is not None or plan.rows > 1:
+        return False
+    columns = list(plan.survey.looks)
+    given = given_columns(found.source.columns, columns)
+    return detect(columns, given, found.kind, plan.survey) is None
+
+
+def _is_about(found: Input) -> bool:
+    """Tell a file about others, such as a README, from a text of a corpus."""
+    return found.path is not None and found.path.stem.casefold() in ABOUT
 
 
 def notes_of(found: Input) -> list[str]:

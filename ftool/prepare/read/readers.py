@@ -16,6 +16,7 @@ from ftool.prepare.read.layouts import Placed
 from ftool.prepare.read.lines import is_tabbed, read_lines
 from ftool.prepare.read.rows import Row
 from ftool.prepare.read.workbook import read_workbook
+from ftool.prepare.read.yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from ftool.recipe.blocks.data import Source
@@ -81,12 +82,7 @@ def _numbered(found: Iterable[Placed]) -> Iterator[Row]:
 
 
 def _read_yaml(file: TextIO, *_: object) -> Iterator[Row]:
-    import yaml
-
-    try:
-        document = yaml.load(file.read(), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-    except yaml.YAMLError as error:
-        raise DataError(f"is no sound YAML: {' '.join(str(error).split())}") from error
+    document = read_yaml(file.read())
     found = layouts.records(document)
     if found is None and isinstance(document, list):
         found = iter([Placed(row) for row in document if isinstance(row, dict)])
@@ -126,13 +122,23 @@ def _read_text(file: TextIO, source: "Source", kind: str) -> Iterator[Row]:
         line += piece.count("\n")
 
 
+def companions(path: Path) -> list[Path]:
+    """Return the files beside one that its rows are made of, too."""
+    beside = path.with_name(LABELS_BESIDE)
+    return [beside] if path.name == PARALLEL and beside.is_file() else []
+
+
+def _lines(text: str) -> list[str]:
+    return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
+
+
 def _read_parallel(file: TextIO, *_: object) -> Iterator[Row]:
     """Read `seq.in` beside a file `label`, line by line, as sets of spoken requests have them."""
     beside = Path(file.name).with_name(LABELS_BESIDE) if hasattr(file, "name") else None
     if beside is None or not beside.is_file():
         raise DataError(f"has no file `{LABELS_BESIDE}` beside it")
-    texts = file.read().splitlines()
-    labels = beside.read_text(encoding="utf-8", errors="backslashreplace").splitlines()
+    texts = _lines(file.read())
+    labels = _lines(beside.read_text(encoding="utf-8", errors="backslashreplace"))
     if len(texts) != len(labels):
         raise DataError(f"has {len(texts):,} lines, and `{LABELS_BESIDE}` {len(labels):,}")
     for number, (text, label) in enumerate(zip(texts, labels, strict=True), start=1):

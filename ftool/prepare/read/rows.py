@@ -43,3 +43,11 @@ class Finding:
     value: float | None = None
     threshold: float | None = None
     label: str | None = None
+
+
+def size_of(row: Row) -> int:
+    """Return about how many characters a row has."""
+    if isinstance(row.raw, str):
+        return len(row.raw) + 1
+    values = row.raw.values() if isinstance(row.raw, dict) else ()
+    return sum(len(value) if isinstance(value, str) else len(str(value)) for value in values)

@@ -11,7 +11,7 @@ from itertools import takewhile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ftool.artifacts import MANIFEST, OnNote, file_sha256, is_ours
+from ftool.artifacts import MANIFEST, OnNote, file_sha256, fingerprint, is_ours
 from ftool.errors import DataError, HubError
 from ftool.prepare.read.encoding import detect_encoding, open_text, printable
 from ftool.prepare.read.json_text import is_one_a_line
@@ -23,6 +23,7 @@ from ftool.prepare.read.readers import (
     PARQUET,
     WORKBOOKS,
     SavedTable,
+    companions,
     extension,
     is_known,
     open_saved,
@@ -75,9 +76,11 @@ def find_inputs(
     problems: list[str] = []
     for origin, source in enumerate(sources):
         if source.path.startswith(HUB):
+            problems += _unread_settings(source, [])
             continue
         saved = _saved(folder, source.path)
         if saved is not None:
+            problems += _unread_settings(source, [])
             inputs.append(Input(origin, source, _name(Path(source.path)), tables=saved, kind=kind))
             continue
         files, links = _files(folder, source.path)
@@ -86,7 +89,7 @@ def find_inputs(
                 f"{source.path}: {links} links that lead elsewhere are not read; name them one by"
                 " one where they are meant"
             )
-        is_named = (folder / Path(source.path).expanduser()).is_file()
+        is_named = _is_file(folder, source.path)
         known = [(shown, path) for shown, path in files if is_known(path, is_named=is_named)]
         if not known:
             problems.append(_problem(source.path, files, folder))
@@ -109,6 +112,12 @@ def find_inputs(
     return sorted(inputs, key=lambda found: found.origin)
 
 
+def _is_file(folder: Path, written: str) -> bool:
+    with suppress(OSError, RuntimeError, ValueError):  # no path of this disk
+        return (folder / Path(written).expanduser()).is_file()
+    return False
+
+
 def _saved(folder: Path, written: str) -> tuple[SavedTable, ...] | None:
     """Return the tables of a folder that `save_to_disk` wrote."""
     with suppress(OSError, RuntimeError, ValueError):  # no path of this disk
@@ -120,7 +129,10 @@ def _saved(folder: Path, written: str) -> tuple[SavedTable, ...] | None:
 
 
 def _tell_unknown(written: str, files: Sequence[tuple[str, Path]], on_note: OnNote) -> None:
-    unknown = [path for _, path in files if not is_known(path)]
+    read = {companion for _, path in files for companion in companions(path)}
+    unknown = [path for _, path in files if not is_known(path) and path not in read]
+    if not unknown:
+        return
     kinds = sorted({extension(path) for path in unknown})
     on_note(
         f"{written}: {len(unknown)} files are not read, for their kind is not known "
@@ -130,18 +142,19 @@ def _tell_unknown(written: str, files: Sequence[tuple[str, Path]], on_note: OnNo
 
 def _unread_settings(source: "Source", paths: Sequence[Path]) -> list[str]:
     """Return what the recipe says of how text is written where no text is."""
-    kinds = {extension(path) for path in paths}
-    found = []
-    for binary in sorted(kinds & {PARQUET, *WORKBOOKS}):
-        if source.encoding:
-            found.append(f"{source.path}: `encoding` is for text files, not for {binary[1:]}")
-        if source.delimiter:
-            found.append(f"{source.path}: `delimiter` is for text tables, not for {binary[1:]}")
-    with_header = {*DELIMITED, *NAMED_ONLY, *WORKBOOKS, ".txt"}
-    if kinds and not kinds & with_header and (source.delimiter or source.header == "none"):
-        name = "delimiter" if source.delimiter else "header"
-        found.append(f"{source.path}: `{name}` is for tables, not for {', '.join(sorted(kinds))}")
-    return found
+    kinds = {extension(path) for path in paths} or {"a saved data set"}
+    binary = {PARQUET, *WORKBOOKS, "a saved data set"}
+    delimited = {*DELIMITED, *NAMED_ONLY, ".txt"}
+    settings = (
+        ("encoding", source.encoding is not None, lambda kind: kind not in binary, "text files"),
+        ("delimiter", source.delimiter is not None, delimited.__contains__, "text tables"),
+        ("header", source.header == "none", {*delimited, *WORKBOOKS}.__contains__, "tables"),
+    )
+    return [
+        f"{source.path}: `{name}` is for {what}, not for {', '.join(sorted(kinds))}"
+        for name, is_set, reads, what in settings
+        if is_set and not any(map(reads, kinds))
+    ]
 
 
 def _problem(written: str, files: list[tuple[str, Path]], folder: Path) -> str:
@@ -243,6 +256,8 @@ def describe_input(found: Input) -> dict[str, Any]:
     if found.path is not None:
         with _damage_named(found):
             size, sha256 = found.path.stat().st_size, file_sha256(found.path)
+            for companion in companions(found.path):  # of which the rows are made, too
+                sha256 = fingerprint([sha256, file_sha256(companion)])
         return {"source": found.shown, "bytes": size, "sha256": sha256}
     digest, size = hashlib.sha256(), 0
     for record in (record for part in found.tables for record in part.table):

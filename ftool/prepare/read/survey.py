@@ -12,6 +12,8 @@ Look = Literal[
 ]  # fmt: skip
 """What the values of a column look like; `unknown` where nobody has looked."""
 
+NESTED_LOOKS = frozenset(("turns", "pairs", "strings", "list", "object", "media"))
+"""Looks of columns whose values are no plain texts."""
 VERDICTS = frozenset(("accept", "reject", "ignore"))
 """What an annotator decides about a row, as Prodigy writes it."""
 
@@ -58,14 +60,14 @@ _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\u0e00-\u0e7f]")
 class Survey:
     """What a sample shows of the columns of an input.
 
-    `twins` are pairs of columns whose values name one another: a number and its name. `values`
-    are those of columns with few, `lengths` the mean characters of a value, `spread` how many
-    values differ, `filled` the share of the rows that have one.
+    `twins` has one number for columns whose values name one another, as a number and its name do.
+    `values` are those of columns with few, `lengths` the mean characters of a value, `spread` how
+    many values differ, `filled` the share of the rows that have one.
     """
 
     looks: Mapping[str, Look] = field(default_factory=dict)
     rows: int = 0
-    twins: frozenset[frozenset[str]] = frozenset()
+    twins: Mapping[str, int] = field(default_factory=dict)
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     lengths: Mapping[str, float] = field(default_factory=dict)
     spread: Mapping[str, int] = field(default_factory=dict)
@@ -77,7 +79,8 @@ class Survey:
 
     def are_twins(self, columns: Sequence[str]) -> bool:
         """Tell whether each of these columns says the same as the first."""
-        return all(frozenset((columns[0], other)) in self.twins for other in columns[1:])
+        numbers = {self.twins.get(column) for column in columns}
+        return len(numbers) == 1 and None not in numbers
 
 
 UNSEEN = Survey()
@@ -94,27 +97,31 @@ def survey(rows: Iterable[Mapping[str, Any]]) -> Survey:
     texts = {
         name: [_text(value) for value in own if not _is_empty(value)]
         for name, own in values.items()
+        if looks[name] not in NESTED_LOOKS
     }
     kinds = {name: tuple(sorted(set(own))) for name, own in texts.items()}
     labels = [name for name, look in looks.items() if look in {"label", "number", "flag"}]
     return Survey(
         looks=looks,
         rows=len(records),
-        twins=frozenset(_twins(records, labels)),
-        values={name: own for name, own in kinds.items() if len(own) <= FEW_VALUES},
+        twins=_twins(records, labels),
+        values={name: own for name, own in kinds.items() if _are_few(own)},
         lengths={name: sum(map(len, own)) / len(own) for name, own in texts.items() if own},
         spread={name: len(own) for name, own in kinds.items()},
-        filled={name: len(own) / len(records) for name, own in texts.items()},
+        filled={name: _filled(own) / len(records) for name, own in values.items()},
     )
 
 
-def _twins(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Iterable[frozenset[str]]:
-    for place, one in enumerate(names):
-        for other in names[place + 1 :]:
-            pairs = {(_text(r.get(one)), _text(r.get(other))) for r in records}
-            count = len(pairs)
-            if 1 < count == len({a for a, _ in pairs}) == len({b for _, b in pairs}):
-                yield frozenset((one, other))
+def _twins(records: Sequence[Mapping[str, Any]], names: Sequence[str]) -> dict[str, int]:
+    """Return a number for each column, equal where the values of two name one another."""
+    numbers: dict[tuple[int, ...], int] = {}
+    found = {}
+    for name in names:
+        seen: dict[str, int] = {}
+        pattern = tuple(seen.setdefault(_text(row.get(name)), len(seen)) for row in records)
+        if len(seen) > 1:
+            found[name] = numbers.setdefault(pattern, len(numbers))
+    return found
 
 
 def look_of(values: Sequence[Any]) -> Look:
@@ -178,6 +185,10 @@ def _look_like_labels(texts: Sequence[str]) -> bool:
     return len(texts) >= ROWS_PER_LABEL * len(kinds)
 
 
+def _are_few(values: Sequence[str]) -> bool:
+    return len(values) <= FEW_VALUES and sum(map(len, values)) <= LONG * max(len(values), 1)
+
+
 def _is_short(text: str) -> bool:
     most = LONGEST_LABEL // 4 if _UNSPACED.search(text) else LONGEST_LABEL
     return len(text) <= most and len(text.split()) <= MOST_LABEL_WORDS
@@ -185,6 +196,10 @@ def _is_short(text: str) -> bool:
 
 def _share(texts: Sequence[str], pattern: re.Pattern[str]) -> float:
     return sum(bool(pattern.fullmatch(text.strip())) for text in texts) / len(texts)
+
+
+def _filled(values: Sequence[Any]) -> int:
+    return sum(not _is_empty(value) for value in values)
 
 
 def _is_empty(value: Any) -> bool:

@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from ftool.errors import DataError
+from ftool.prepare.read.contents import content_of
 from ftool.prepare.read.conversation import ROLE_NAMES, folded, own_role
-from ftool.prepare.read.mapping import candidates
+from ftool.prepare.read.mapping import candidates, column_named
 from ftool.prepare.read.rows import Row
 from ftool.prepare.read.survey import Survey
 
@@ -28,7 +29,7 @@ def thread_columns(source: "Source", survey: Survey) -> dict[str, str] | None:
     names = list(survey.looks)
     given = {part: getattr(source.columns, part) for part in PARTS}
     if given["conversation"] is not None:
-        return {part: _named(one, names) for part, one in given.items() if one is not None}
+        return {part: column_named(one, names) for part, one in given.items() if one is not None}
     if any(value is not None for value in source.columns.model_dump().values()):
         return None
     found = {part: best[0].column for part in PARTS if (best := candidates(part, names, survey))}
@@ -36,11 +37,6 @@ def thread_columns(source: "Source", survey: Survey) -> dict[str, str] | None:
         return None
     is_repeated = survey.spread.get(found["conversation"], 0) < survey.rows
     return found if is_repeated and _are_known(found["role"], source, survey) else None
-
-
-def _named(column: str | int, names: list[str]) -> str:
-    is_place = isinstance(column, int) and 0 < column <= len(names)
-    return names[column - 1] if is_place and isinstance(column, int) else str(column)
 
 
 def _are_known(column: str, source: "Source", survey: Survey) -> bool:
@@ -53,26 +49,35 @@ def _are_known(column: str, source: "Source", survey: Survey) -> bool:
 def thread_rows(rows: Iterable[Row], columns: Mapping[str, str]) -> Iterator[Row]:
     """Yield one row for each conversation, in the order of their first messages.
 
-    A row that cannot be read, or lacks one of the columns, is passed on as it is.
-
-    Raises:
-        DataError: the messages of a conversation cannot be ordered by their time.
+    A row that cannot be read, or lacks one of the columns, is passed on as it is. All rows are in
+    memory at once.
     """
-    conversations: dict[str, list[Row]] = {}
+    conversations: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:
         values = row.values
         if values is None or any(column not in values for column in columns.values()):
             yield row
+            continue
+        name = content_of(values[columns["conversation"]]).strip()
+        if name:
+            conversations.setdefault((row.split, name), []).append(row)
         else:
-            conversations.setdefault(str(values[columns["conversation"]]), []).append(row)
+            detail = f"`{columns['conversation']}` is empty"
+            yield Row(row.line, row.raw, reason="missing_field", detail=detail)
     for messages in conversations.values():
         yield _conversation(messages, columns)
 
 
 def _conversation(rows: list[Row], columns: Mapping[str, str]) -> Row:
+    first = min(row.line for row in rows)
     if "time" in columns:
-        column = columns["time"]
-        rows = sorted(rows, key=lambda row: _moment(row, column))
+        moments = [_moment(row.values[columns["time"]]) for row in rows if row.values]
+        if None in moments:
+            wrong = rows[moments.index(None)]
+            detail = f"line {wrong.line}: `{columns['time']}` is no time that can be ordered"
+            return Row(first, [row.raw for row in rows], reason="unordered_time", detail=detail)
+        order = sorted(range(len(rows)), key=lambda number: (moments[number], rows[number].line))
+        rows = [rows[number] for number in order]
     read = {columns[part] for part in PARTS if part in columns} - {columns["conversation"]}
     others: dict[str, Any] = {}
     for row in rows:
@@ -85,27 +90,21 @@ def _conversation(rows: list[Row], columns: Mapping[str, str]) -> Row:
         if row.values is not None
     ]
     record = {**others, MESSAGES: messages}
-    return Row(min(row.line for row in rows), record, record)
+    return Row(first, record, record, split=rows[0].split)
 
 
-def _moment(row: Row, column: str) -> tuple[float, int]:
-    """Return when a message was written; those of one moment stay in the order of their rows."""
-    value = row.values[column] if row.values else None
-    for read in (_number, _iso, _mail):
-        moment = read(value)
-        if moment is not None:
-            return moment, row.line
-    raise DataError(
-        f"line {row.line}: `{column}` is no time that can be ordered: {value!r}",
-        hint="leave `time` out where the rows stand in the order in which they were written",
-    )
+def _moment(value: Any) -> float | None:
+    """Return when a message was written, as a number; None of what is no time."""
+    moments = (read(value) for read in (_number, _iso, _mail))
+    return next((moment for moment in moments if moment is not None), None)
 
 
 def _number(value: Any) -> float | None:
     try:
-        return float(value)
-    except (TypeError, ValueError):
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
         return None
+    return number if isfinite(number) else None
 
 
 def _iso(value: Any) -> float | None:

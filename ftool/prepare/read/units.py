@@ -18,7 +18,7 @@ from ftool.prepare.read.plan import (
     plan_input,
     planned_rows,
 )
-from ftool.prepare.read.rows import Row
+from ftool.prepare.read.rows import Row, size_of
 from ftool.prepare.read.sources import Input, input_encoding, is_json_lines, no_rows
 from ftool.prepare.read.trial import LARGE_BYTES, Drawn, draw_lines, draw_rows, line_ends
 
@@ -68,7 +68,7 @@ class Unit:
         """About how much of its input it is."""
         if isinstance(self.rows, Stretch):
             return self.rows.end - self.rows.start
-        return sum(map(_size, self.rows))
+        return sum(map(size_of, self.rows))
 
     def read(self) -> Iterator[Row]:
         """Yield the rows."""
@@ -99,11 +99,11 @@ def divide(inputs: Sequence[Input], on_note: OnNote, *, trial: int | None = None
         suffix = f"#{times[found.shown]}" if times[found.shown] > 1 else ""
         encoding = input_encoding(found, on_note)
         plan = plan_input(found, encoding)
-        for sentence in notes_of(found):
-            on_note(sentence)
         if is_foreign(found, plan):
             on_note(f"{found.shown} holds no examples and is not read")
             continue
+        for sentence in notes_of(found):
+            on_note(sentence)
         parts: Iterator[tuple[Row, ...] | Stretch]
         is_stretched = is_json_lines(found) and encoding == "utf-8" and plan.threads is None
         drawn = None
@@ -132,7 +132,7 @@ def _drawn(found: Input, encoding: str, plan: Plan, count: int, *, is_stretched:
         )
         if rows := tuple(islice(chain.from_iterable(lines), count)):
             return Drawn(rows, None, is_whole=True)
-    return draw_rows(planned_rows(found, encoding, plan), count, size=_size)
+    return draw_rows(planned_rows(found, encoding, plan), count, size=size_of)
 
 
 def _stretches(found: Input) -> Iterator[Stretch]:
@@ -167,17 +167,9 @@ def _batches(rows: Iterator[Row]) -> Iterator[tuple[Row, ...]]:
     characters = 0
     for row in rows:
         batch.append(row)
-        characters += _size(row)
+        characters += size_of(row)
         if len(batch) == UNIT_ROWS or characters >= UNIT_CHARACTERS:
             yield tuple(batch)
             batch, characters = [], 0
     if batch:
         yield tuple(batch)
-
-
-def _size(row: Row) -> int:
-    """Return about how many characters a row has."""
-    if isinstance(row.raw, str):
-        return len(row.raw) + 1
-    values = row.raw.values() if isinstance(row.raw, dict) else ()
-    return sum(len(value) if isinstance(value, str) else len(str(value)) for value in values)

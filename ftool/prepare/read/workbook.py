@@ -1,8 +1,12 @@
 """Read a sheet of an Excel workbook."""
 
+import zlib
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import ParseError
+from zipfile import BadZipFile
 
 from ftool.errors import DataError
 from ftool.prepare.read.delimited import unique
@@ -19,41 +23,51 @@ def read_workbook(path: Path, *, has_header: bool) -> Iterator[Row]:
         DataError: openpyxl is missing, or the file is no workbook.
     """
     try:
-        import openpyxl
+        for _, records in _sheets(path):
+            rows = _rows(records, has_header=has_header)
+            first = next(rows, None)
+            if first is not None:
+                yield first
+                yield from rows
+                return
     except ImportError as error:
         raise DataError("Excel files need openpyxl", hint=INSTALL) from error
-    from zipfile import BadZipFile
-
-    with open_bytes(path) as file:
-        try:
-            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-        except (BadZipFile, KeyError, ValueError, OSError) as error:
-            raise DataError(f"is damaged or no Excel workbook: {error}") from error
-        try:
-            for sheet in book.worksheets:
-                rows = _rows(sheet.iter_rows(values_only=True), has_header=has_header)
-                first = next(rows, None)
-                if first is not None:
-                    yield first
-                    yield from rows
-                    return
-        finally:
-            book.close()
 
 
 def sheets_left_out(path: Path) -> list[str]:
-    """Return the names of the sheets behind the first one that has rows."""
-    try:
-        import openpyxl
-    except ImportError:
-        return []
+    """Return the names of the sheets behind the first one that has rows.
+
+    Raises:
+        DataError: the file is no workbook.
+    """
+    with suppress(ImportError):
+        return [name for name, records in _sheets(path) if any(map(_is_filled, records))][1:]
+    return []
+
+
+def _sheets(path: Path) -> Iterator[tuple[str, Iterator[tuple[Any, ...]]]]:
+    """Yield the name of every sheet and its rows."""
+    import openpyxl
+
+    damage = (BadZipFile, ParseError, zlib.error, KeyError, ValueError, TypeError, IndexError)
     with open_bytes(path) as file:
-        book = openpyxl.load_workbook(file, read_only=True, data_only=True)
-        filled = [
-            s.title for s in book.worksheets if any(map(_is_filled, s.iter_rows(values_only=True)))
-        ]
-        book.close()
-    return filled[1:]
+        try:
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True)
+            for sheet in book.worksheets:
+                sheet.reset_dimensions()  # which some programs write wrongly
+                yield sheet.title, _undamaged(sheet.iter_rows(values_only=True), damage)
+            book.close()
+        except (*damage, OSError) as error:
+            raise DataError(f"is damaged or no Excel workbook: {error}") from error
+
+
+def _undamaged(
+    records: Iterator[tuple[Any, ...]], damage: tuple[type[Exception], ...]
+) -> Iterator[tuple[Any, ...]]:
+    try:
+        yield from records
+    except damage as error:
+        raise DataError(f"is damaged or no Excel workbook: {error}") from error
 
 
 def _is_filled(values: tuple[Any, ...]) -> bool:
@@ -70,7 +84,10 @@ def _rows(records: Iterator[tuple[Any, ...]], *, has_header: bool) -> Iterator[R
             header = _header(values, has_header=has_header)
             if has_header:
                 continue
-        record = dict(zip(header, map(_plain, values), strict=False))
+        cells = [_plain(value) for value in values]
+        while len(header) < len(cells) and _is_filled(values[len(header) :]):
+            header = unique([*header, f"column_{len(header) + 1}"])
+        record = dict(zip(header, [*cells, *[None] * len(header)], strict=False))
         if filled:
             yield Row(number, record, record)
         else:

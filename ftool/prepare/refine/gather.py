@@ -14,6 +14,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from ftool.errors import RunError
+from ftool.example import is_held_out
 from ftool.prepare.read.formats import Reader
 from ftool.prepare.read.rows import Finding, Row, Unusable
 from ftool.prepare.read.units import Unit
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from ftool.example import Example
     from ftool.recipe.blocks.data import Data
 
-HELD_OUT = frozenset(("validation", "test"))
 WAITING = 3
 """Units of each process at a time: enough to keep it busy, few enough for the memory."""
 
@@ -92,7 +92,7 @@ def gather_unit(unit: Unit, folder: Path, refining: Refining) -> Path:
     rows = 0
     for place, row in enumerate(unit.read()):
         rows += 1
-        held_out = (source.split or row.split) in HELD_OUT
+        held_out = is_held_out(source.split or row.split)
         found = refining.refine(row, reader, held_out=held_out)
         if isinstance(found, Finding):
             writer.reject(place, row, unit.shown, found)

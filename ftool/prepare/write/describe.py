@@ -93,6 +93,7 @@ REASONS = {
     "unknown_choice": "names a right choice that is none of its choices",
     "unknown_label": "has a label that is not in `label_names`",
     "unknown_part": "has a message with a part of an unknown type",
+    "unordered_time": "has a message whose time cannot be ordered",
     "unreadable_rest": "is the rest of a broken file",
     "unwanted_answer": "has an answer that nobody wants: a label of false, or a weight of 0",
     "wrong_field_count": "has more or fewer fields than the header",
@@ -159,7 +160,11 @@ def readings(table: Table, sources: Sequence["Source"]) -> list[dict[str, Any]]:
     for shard in table.shards:
         own = found.setdefault(shard.about["origin"], {})
         for reading in shard.about["readings"]:
-            own.setdefault(reading_line("", reading), reading)
+            known = own.setdefault(str(reading["parts"]), {"parts": reading["parts"], "unread": {}})
+            known["unread"] |= dict.fromkeys(reading["unread"])
+    for own in found.values():
+        for reading in own.values():
+            reading["unread"] = list(reading["unread"])
     return [
         {"source": shown_path(sources[origin].path), "readings": list(own.values())}
         for origin, own in sorted(found.items())

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from ftool.artifacts import PreparedDataset, ignore_note, read_jsonl
 from ftool.errors import DataError, FtoolError, RecipeError, did_you_mean
-from ftool.example import SPLITS, Example
+from ftool.example import SPLITS, Example, is_held_out
 from ftool.prepare.read.formats import Reader
-from ftool.prepare.read.plan import plan_input, planned_rows
+from ftool.prepare.read.plan import Plan, plan_input, planned_rows
 from ftool.prepare.read.rows import Row, Unusable
-from ftool.prepare.read.sources import Input, find_inputs, input_encoding
+from ftool.prepare.read.sources import Input, find_inputs, input_encoding, read_rows
 from ftool.prepare.refine.clean import RULES, clean
 from ftool.prepare.refine.filters import checks
 from ftool.prepare.refine.redact import redact
@@ -53,8 +53,8 @@ def explain(recipe: "Recipe", place: str, *, output: Path = Path("data")) -> Exp
         RecipeError: the place is not written FILE:LINE.
         DataError: no source has that file, or it has no row on that line.
     """
-    found, row = _find(recipe, place)
-    steps, example = _of_row(recipe, found, row)
+    found, plan, row = _find(recipe, place)
+    steps, example = _of_row(recipe, found, plan, row)
     outcome = Step("outcome", "refused before it was compared with other rows", False)
     if example is not None:
         outcome = _outcome(output / recipe.data_name, found.shown, row.line)
@@ -62,7 +62,7 @@ def explain(recipe: "Recipe", place: str, *, output: Path = Path("data")) -> Exp
     return Explanation(f"{found.shown}:{row.line}", raw, (*steps, outcome), example)
 
 
-def _find(recipe: "Recipe", place: str) -> tuple[Input, Row]:
+def _find(recipe: "Recipe", place: str) -> tuple[Input, Plan, Row]:
     name, _, number = place.partition("#")[0].rpartition(":")
     if not name or not number.isdecimal():
         raise RecipeError(f"--explain: `{place}` is not FILE:LINE", hint="such as tickets.csv:12")
@@ -73,16 +73,28 @@ def _find(recipe: "Recipe", place: str) -> tuple[Input, Row]:
     if not named:
         near = did_you_mean(name, [found.shown for found in inputs])
         raise DataError(f"--explain: no source of the recipe is {name}{near}")
-    covering = None
     encoding = input_encoding(named[0], ignore_note)
-    for row in planned_rows(named[0], encoding, plan_input(named[0], encoding)):
-        if row.line > int(number):
+    plan = plan_input(named[0], encoding)
+    row = _covering(read_rows(named[0], encoding), int(number))
+    if row is not None and row.values is not None and plan.threads is not None:
+        of_line = row.values.get(plan.threads["conversation"])
+        threads = planned_rows(named[0], encoding, plan)
+        column = plan.threads["conversation"]
+        row = next((one for one in threads if one.values and one.values[column] == of_line), row)
+    if row is None:
+        raise DataError(f"--explain: {named[0].shown} has no row on line {number}")
+    return named[0], plan, row
+
+
+def _covering(rows: Iterator[Row], line: int) -> Row | None:
+    """Return the row that a line is a part of."""
+    covering = None
+    for row in rows:
+        if row.line > line:
             break
         covering = row
-    lines = 0 if covering is None else _lines(covering)
-    if covering is None or int(number) >= covering.line + lines:
-        raise DataError(f"--explain: {named[0].shown} has no row on line {number}")
-    return named[0], covering
+    is_covered = covering is not None and line < covering.line + _lines(covering)
+    return covering if is_covered else None
 
 
 def _lines(row: Row) -> int:
@@ -90,10 +102,11 @@ def _lines(row: Row) -> int:
     return row.raw.rstrip("\n").count("\n") + 1 if isinstance(row.raw, str) else 1
 
 
-def _of_row(recipe: "Recipe", found: Input, row: Row) -> tuple[list[Step], Example | None]:
+def _of_row(
+    recipe: "Recipe", found: Input, plan: Plan, row: Row
+) -> tuple[list[Step], Example | None]:
     """Return what the rules for single rows say, and the example where all of them pass."""
     data = recipe.data
-    plan = plan_input(found, input_encoding(found, ignore_note))
     reader = Reader(found.shown, "", found.source, data, plan.survey, plan.threads)
     try:
         raw = reader.example(row)
@@ -102,7 +115,7 @@ def _of_row(recipe: "Recipe", found: Input, row: Row) -> tuple[list[Step], Examp
     cleaned, changed = clean(raw, data.clean)
     example, personal = redact(cleaned, data.clean)
     rules = [rule for rule in RULES if rule in changed]
-    held_out = found.source.split in {"validation", "test"}
+    held_out = is_held_out(found.source.split or row.split)
     steps = [
         Step("read", f"{_parts(raw)} of the columns {', '.join(reader.columns)}", True),
         Step("clean", f"changed by {', '.join(rules)}" if rules else "nothing to change"),

@@ -33,3 +33,13 @@ def test_none_of_them(choices: Any, right: Any) -> None:
     with pytest.raises(Unusable) as caught:
         chosen(choices, right)
     assert caught.value.reason == "unknown_choice"
+
+
+def test_a_number_is_an_index_also_where_choices_are_numbers() -> None:
+    assert chosen(["4", "2", "0", "6"], 2)[1].content == "0"
+    assert chosen(["4", "2", "0", "6"], "2")[1].content == "2"
+
+
+def test_more_choices_than_letters_are_numbered() -> None:
+    listed, answer = chosen([f"choice {n}" for n in range(30)], 29)
+    assert listed.startswith("1. choice 0\n") and answer.content == "choice 29"

@@ -31,7 +31,7 @@ DIM = {"type": "function", "function": {"name": "dim", "arguments": {"level": 4}
         ([{"text": "a"}], "a"),
         ([{"type": "input_text", "text": "a"}], "a"),
         ([{"type": "text", "value": "a"}], "a"),
-        (["a", "b"], "ab"),
+        (["a", "b"], "a\n\nb"),
     ],
 )
 def test_contents_that_are_text(value: Any, text: str) -> None:

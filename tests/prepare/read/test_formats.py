@@ -275,3 +275,32 @@ def test_json_text_in_a_row_may_have_pairs_and_some_depth() -> None:
     tools = [{"n": "\\ud83d\\ude00", "deep": json.loads(NESTED)}]
     found = example({"messages": asked, "tools": json.dumps(tools).replace("\\\\", "\\")})
     assert found.tools == ({"n": "😀", "deep": json.loads(NESTED)},)
+
+
+def test_a_last_answer_that_is_not_learned_is_cut() -> None:
+    turns = [("user", "q"), ("assistant", "a"), ("user", "r"), ("assistant", "b")]
+    messages: list[dict[str, Any]] = [{"role": role, "content": text} for role, text in turns]
+    messages[3]["weight"] = 0
+    assert said(example({"messages": messages})) == turns[:2]
+    messages[1]["weight"] = 0
+    assert reason({"messages": messages}) == "unwanted_answer"
+    greeted = [{"role": "assistant", "content": "hi"}, messages[0], {**messages[1], "weight": 0}]
+    assert reason({"messages": greeted}) == "unwanted_answer"
+
+
+def test_a_history_is_brought_into_order() -> None:
+    history = [{"role": "user", "content": "p"}, {"role": "system", "content": "joined"}]
+    history += [{"role": "assistant", "content": "o"}]
+    found = example({"prompt": "q", "completion": "a", "history": history})
+    assert said(found) == [("user", "p"), ("assistant", "o"), *Q_A]
+
+
+def test_the_first_content_that_is_there_is_read() -> None:
+    messages = [{"role": "user", "content": None, "text": "q"}, {"role": "assistant", "text": "a"}]
+    assert said(example({"messages": messages})) == Q_A
+
+
+def test_missing_columns_are_named_in_their_order() -> None:
+    columns = {"prompt": ["w", "z", "r"], "completion": "c"}
+    with pytest.raises(Unusable, match="it has no w, z, r"):
+        example({"c": "a"}, columns)  # type: ignore[arg-type]

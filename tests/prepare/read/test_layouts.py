@@ -214,3 +214,13 @@ def test_a_corpus_in_a_list() -> None:
         {"text": "c d"},
     ]
     assert texts([{"text": "a"}]) is None
+
+
+def test_intents_with_no_pattern_and_odd_ones() -> None:
+    intents = [{"tag": "none", "patterns": []}, {"tag": "greet", "patterns": ["hi there", "hello"]}]
+    assert found({"intents": intents}) == [
+        {"text": "hi there", "label": "greet"},
+        {"text": "hello", "label": "greet"},
+    ]
+    assert found({"intents": [*intents, {"tag": "odd", "patterns": [3]}]}) is None
+    assert found({"intents": intents[:1]}) is None

@@ -1,3 +1,4 @@
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -111,3 +112,13 @@ def test_a_table_without_a_header() -> None:
         and not is_tabbed("a\tb\tc\nd\n" * 4)
     )
     assert found("".join(f"{one}\tx\ty\n" for one in TEXTS)) is None
+
+
+def test_a_label_without_a_text_is_no_label_and_text() -> None:
+    assert found("__label__spam\n__label__ham\n__label__spam\n") is None
+
+
+def test_many_dashes_are_looked_at_once() -> None:
+    start = perf_counter()
+    found("User: " + "-" * 200_000 + " x\nBot: a\nUser: b\nBot: c\n")
+    assert perf_counter() - start < 5

@@ -52,3 +52,21 @@ def test_what_is_named_alone_is_never_foreign(tmp_path: Path) -> None:
     assert not is_foreign(one, Plan(is_empty=True))
     with pytest.raises(DataError, match="has no rows"):
         plan_input(empty, "utf-8")
+
+
+def test_named_columns_are_looked_for_in_a_file_of_one_row(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.csv").write_text("q,z\nhow much,three\n")
+    named = {"path": "*.csv", "columns": {"prompt": "q", "completion": "z"}}
+    found, _ = inputs(tmp_path, named)
+    assert not is_foreign(found, plan_input(found, "utf-8"))
+    (tmp_path / "b.csv").write_text("x\n" + '"open\n' * 9)
+    _, broken = inputs(tmp_path, "*.csv")
+    assert not is_foreign(broken, plan_input(broken, "utf-8"))
+
+
+def test_a_file_about_the_texts_of_a_corpus_is_none_of_them(tmp_path: Path) -> None:
+    for name in ("README.md", "one.md", "LICENSE.txt"):
+        (tmp_path / name).write_text("Some words.\n")
+    found = [*inputs(tmp_path, "*.md", kind="text"), *inputs(tmp_path, "LICENSE.txt", kind="text")]
+    assert [is_foreign(one, plan_input(one, "utf-8")) for one in found] == [True, False, False]

@@ -174,7 +174,7 @@ def test_encoding_is_detected_told_and_can_be_forced(tmp_path: Path) -> None:
 
 def test_encoding_means_nothing_for_parquet(tmp_path: Path) -> None:
     parquet.write_table(pyarrow.table({"text": ["q"]}), tmp_path / "a.parquet")
-    with pytest.raises(DataError, match="`encoding` is for text files, not for parquet"):
+    with pytest.raises(DataError, match=r"`encoding` is for text files, not for \.parquet"):
         rows(tmp_path, {"path": "a.parquet", "encoding": "utf-8"})
 
 
@@ -274,3 +274,29 @@ def test_a_file_with_a_few_broken_bytes_loses_their_rows_only() -> None:
     assert 0 < len(bad) < 20
     with pytest.raises(UnicodeDecodeError):
         json.loads(SNIPS.read_bytes().decode())
+
+
+def test_the_file_beside_texts_is_a_part_of_the_input(tmp_path: Path) -> None:
+    write(tmp_path, seq_in="hi there\nbye now\n")
+    (tmp_path / "label").write_text("greet\nbye\n")
+    notes: list[str] = []
+    (found,) = inputs(tmp_path, ".", on_note=notes.append)
+    before = describe_input(found)["sha256"]
+    (tmp_path / "label").write_text("bye\ngreet\n")
+    assert describe_input(found)["sha256"] != before and notes == []
+
+
+@pytest.mark.parametrize("setting", [{"delimiter": ";"}, {"header": "none"}, {"encoding": "utf-8"}])
+def test_settings_of_text_mean_nothing_for_saved_data_sets(
+    tmp_path: Path, setting: dict[str, str]
+) -> None:
+    datasets = pytest.importorskip("datasets")
+    datasets.Dataset.from_dict({"text": ["q"]}).save_to_disk(str(tmp_path / "saved"))
+    with pytest.raises(DataError, match="not for a saved data set"):
+        inputs(tmp_path, {"path": "saved", **setting})
+
+
+@pytest.mark.parametrize("written", ["~nobody-is-called-so/a.csv", "a" * 5000])
+def test_a_path_of_no_disk_is_no_file(tmp_path: Path, written: str) -> None:
+    with pytest.raises(DataError, match="no such file or folder"):
+        inputs(tmp_path, written)

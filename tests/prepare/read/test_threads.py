@@ -3,7 +3,6 @@ from typing import Any
 
 import pytest
 
-from ftool.errors import DataError
 from ftool.prepare.read.rows import Row
 from ftool.prepare.read.survey import survey
 from ftool.prepare.read.threads import thread_columns, thread_rows
@@ -63,9 +62,23 @@ def test_times_in_many_forms(early: Any, late: Any) -> None:
     assert spoken(found) == [[("customer", "q"), ("agent", "a")]]
 
 
-def test_what_is_no_time_is_refused() -> None:
-    with pytest.raises(DataError, match="line 2: `when` is no time"):
-        list(thread_rows(rows({**MESSAGES[0], "when": "soon"}), {**COLUMNS, "time": "when"}))
+@pytest.mark.parametrize("wrong", ["soon", "", None, float("nan"), 10**400])
+def test_a_conversation_that_cannot_be_ordered_goes_alone(wrong: Any) -> None:
+    records = [*MESSAGES[:2], {**MESSAGES[2], "when": wrong}]
+    found = list(thread_rows(rows(*records), {**COLUMNS, "time": "when"}))
+    assert [(row.line, row.reason) for row in found] == [(2, "unordered_time"), (3, "")]
+    assert found[0].raw == [MESSAGES[0], records[2]] and "line 4" in found[0].detail
+
+
+@pytest.mark.parametrize("nobody", ["", " ", None, float("nan")])
+def test_messages_of_no_conversation_are_not_joined(nobody: Any) -> None:
+    found = list(thread_rows(rows({**MESSAGES[0], "chat": nobody}, *MESSAGES[:1]), COLUMNS))
+    assert [(row.line, row.reason) for row in found] == [(2, "missing_field"), (3, "")]
+
+
+def test_splits_stay_apart() -> None:
+    both = [Row(n, MESSAGES[0], MESSAGES[0], split=s) for n, s in ((1, None), (2, "test"))]
+    assert [row.split for row in thread_rows(both, COLUMNS)] == [None, "test"]
 
 
 def test_rows_that_cannot_be_read_are_passed_on() -> None:

@@ -1,4 +1,5 @@
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +66,23 @@ def test_a_missing_library_is_said_with_its_install(
         outcomes(path)
     assert caught.value.hint == "pip install 'ftool[xlsx]'"
     assert sheets_left_out(path) == []
+
+
+def test_cells_beyond_the_header_are_columns_of_their_own(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.xlsx", one=[["text", "label"], ["q", "a", "note"], ["r", "b"]])
+    assert outcomes(path) == [
+        (2, {"text": "q", "label": "a", "column_3": "note"}),
+        (3, {"text": "r", "label": "b", "column_3": None}),
+    ]
+
+
+def test_a_damaged_sheet_is_a_sentence(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.xlsx", one=[["text"], *([f"row {n}"] for n in range(50))])
+    with zipfile.ZipFile(path) as book:
+        parts = {name: book.read(name) for name in book.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    with zipfile.ZipFile(path, "w") as book:
+        for name, data in parts.items():
+            book.writestr(name, data[: len(data) // 2] if name == sheet else data)
+    with pytest.raises(DataError, match="damaged"):
+        outcomes(path)
