@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -604,3 +605,31 @@ def test_splits_of_one_document_stay_apart(tmp_path: Path) -> None:
     assert prepare(whole, output=tmp_path / "all").rows["kept"] == {
         **{"train": 41, "validation": 0, "test": 0},
     }
+
+
+def test_foreign_files_among_those_that_train_must_not_repeat(tmp_path: Path) -> None:
+    write_csv(tmp_path / "a.csv", tickets(20, "card", "pin"))
+    held = {"t.csv": "text,label\nother words,card\n", "README.md": "", "x.yml": "on: 1"}
+    (tmp_path / "held").mkdir()
+    for name, text in held.items():
+        (tmp_path / "held" / name).write_text(text)
+    made = prepare(recipe_for(tmp_path, "a.csv", decontaminate=["held"]), output=tmp_path / "data")
+    assert made.rejected == {}
+
+
+def test_what_is_rejected_depends_on_no_order_of_a_set(tmp_path: Path) -> None:
+    rows = [{"said": f"answer {n}"} for n in range(4)] + [
+        {**dict.fromkeys("wzr", "q"), "said": "a"}
+    ]
+    (tmp_path / "a.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    columns = {"prompt": ["w", "z", "r"], "completion": "said"}
+    source = {"path": "a.jsonl", "columns": columns}
+    settings = {"name": "desk", "data": {"sources": [source], "max_rejected_ratio": 1.0}}
+    (tmp_path / "r.yaml").write_text(json.dumps(settings))
+    found = set()
+    for seed in "123":
+        command = [sys.executable, "-m", "ftool", "prepare", "--recipe", "r.yaml", "--fresh"]
+        environment = {**os.environ, "PYTHONHASHSEED": seed}
+        subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
+        found.add((tmp_path / "data/desk/rejected.jsonl").read_bytes())
+    assert len(found) == 1 and b"it has no w, z, r" in found.pop()

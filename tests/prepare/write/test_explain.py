@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -137,3 +138,29 @@ def test_a_wrong_place_is_named(desk: Recipe, place: str, sentence: str) -> None
     with pytest.raises(DataError) as caught:
         explain(desk, place)
     assert sentence in caught.value.message
+
+
+def test_a_message_is_explained_by_its_conversation(tmp_path: Path) -> None:
+    rows = "".join(
+        f"{n % 5},{('customer', 'agent')[n // 5 % 2]},text {n} of some words\n" for n in range(20)
+    )
+    (tmp_path / "a.csv").write_text(f"thread_id,role,text\n{rows}x\n")
+    settings = recipe_for(tmp_path, "a.csv", max_rejected_ratio=1.0)
+    told = explain(settings, "a.csv:17", output=tmp_path / "data")
+    assert told.place == "a.csv:2" and told.example is not None
+    assert [message.content for message in told.example.messages][:2] == [
+        *("text 0 of some words", "text 5 of some words"),
+    ]
+    assert explain(settings, "a.csv:22", output=tmp_path / "data").example is None
+
+
+def test_rows_that_a_document_holds_out_are_held_to_its_rules(tmp_path: Path) -> None:
+    pairs = {
+        "train": [["a question of words", "a"], ["another of words", "b"]],
+        "test": [["x", "a"]],
+    }
+    (tmp_path / "a.json").write_text(json.dumps(pairs))
+    settings = recipe_for(tmp_path, "a.json", dedup={"near": None})
+    prepare(settings, output=tmp_path / "data")
+    told = explain(settings, "a.json:3", output=tmp_path / "data")
+    assert told.steps[-1].sentence == "kept in test"
