@@ -248,7 +248,11 @@ def _gather(
         on_shard=settle,
         helps=task.bytes <= BYTES_FOR_MEMORY,
     )
+    if not shards:
+        raise DataError("no file of the sources holds examples", hint="name other files")
     _check(recipe, task.inputs.sources, shards, told.on_note)
+    for sentence in describe.reading_lines(describe.readings(shards, recipe.data.sources)):
+        told.on_note(sentence)
     return shards
 
 
@@ -413,7 +417,7 @@ def _manifest(recipe: "Recipe", task: Task, table: Table, decisions: Decisions) 
         "kind": recipe.data.kind,
         "name": recipe.data_name,
         "recipe": data_settings(recipe),
-        "readings": describe.readings(table, recipe.data.sources),
+        "readings": describe.readings(table.shards, recipe.data.sources),
         "mended": describe.mended(table),
         "assigned": table.assigned_splits(),
         "rows": {"read": read, "kept": kept, "rejected": rejected},

@@ -27,7 +27,7 @@ class Spellings:
 
 def fold(label: str) -> str:
     """Return what spellings of one label have in common."""
-    return re.sub(r"[\s_-]+", "_", label.casefold()).strip("_")
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", "_", label.casefold().strip())
 
 
 def find_spellings(counts: Mapping[str, int], data: "Data") -> Spellings:

@@ -326,13 +326,14 @@ def _merged(messages: list[Message]) -> list[Message]:
             and message.role in {"user", "assistant"}
             and not last.tool_calls
         )
-        if last is not None and is_joined:
+        if last is not None and is_joined and message.learned != last.learned:
+            found[-1] = message if message.learned else last  # nobody wants the other
+        elif last is not None and is_joined:
             found[-1] = replace(
                 last,
                 content=BREAK.join(text for text in (last.content, message.content) if text),
                 tool_calls=message.tool_calls,
                 reasoning_content=last.reasoning_content or message.reasoning_content,
-                learned=last.learned and message.learned,
             )
         else:
             found.append(message)

@@ -1,5 +1,6 @@
 """row -> Example: a conversation, a prompt with its completion, a text with its label, a text."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -8,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 from ftool.errors import did_you_mean
 from ftool.example import Example, Message
 from ftool.prepare.read.choices import chosen
-from ftool.prepare.read.contents import as_json, content_of, joined, plain, tools_of
+from ftool.prepare.read.contents import as_json, content_of, joined, parsed, plain, tools_of
 from ftool.prepare.read.conversation import Conversations, names_speaker
 from ftool.prepare.read.mapping import Doubt, Given, Shape, column_named, detect
-from ftool.prepare.read.proposal import Problem, doubted, named, undetected
+from ftool.prepare.read.proposal import THREAD_PARTS, Problem, doubted, named, undetected
 from ftool.prepare.read.rows import Row, Unusable
 from ftool.prepare.read.survey import UNSEEN, Survey
 
@@ -22,6 +23,11 @@ ANSWER = "answer"
 """Stands for what is answered, while what is before it is brought into order."""
 COLUMN_NAMES = ("messages", "history", "system", "prompt", "completion", "text", "label")
 """The parts of a row that a recipe can name; those of a message a row are read before."""
+
+
+_LISTED = re.compile(r"\[\s*['\"].*['\"]\s*(?:,.*)?\]")
+"""A list that a table holds as a text."""
+MEDIA_MARKS = ("<image>", "<audio>", "<video>")
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +131,8 @@ class Reader:
         if not columns:
             return None
         given = given_columns(self._source.columns, columns)
+        if not self._threads:
+            given = {**given, **given_columns(self._source.columns, columns, THREAD_PARTS)}
         missing = [name for names in given.values() for name in names if name not in columns]
         if missing:
             near = did_you_mean(missing[0], columns)
@@ -132,6 +140,14 @@ class Reader:
             return Problem(
                 "unknown_column",
                 f"{self._shown} has no column {listed}{near}\n  its columns: {named(columns)}",
+                "correct `columns` of this source in the recipe",
+            )
+        learned = (*given.get("completion", ()), *given.get("label", ()))
+        twice = [name for name in given.get("prompt", ()) if name in learned]
+        if twice:
+            return Problem(
+                "same_column",
+                f"{self._shown}: `{twice[0]}` cannot be both what is given and what is learned",
                 "correct `columns` of this source in the recipe",
             )
         if self.recognised:
@@ -211,7 +227,10 @@ class Reader:
             if verdict != "accept":
                 raise Unusable("not_accepted", f"`{shape.verdict}` is {verdict or 'empty'}")
         if shape.media and values[shape.media] not in (None, [], {}, ""):
-            raise Unusable("media", f"`{shape.media}` is part of what is given")
+            read = (shape.messages, *shape.prompt)
+            said = str([values[name] for name in read if name is not None])
+            if not isinstance(values[shape.media], str) or any(m in said for m in MEDIA_MARKS):
+                raise Unusable("media", f"`{shape.media}` is part of what is given")
 
     def _messages(
         self, values: Mapping[str, Any], shape: Shape, label: str | None, *, is_table: bool
@@ -222,7 +241,7 @@ class Reader:
             if label and messages[-1].role == "user":
                 messages.append(Message("assistant", label))
             return _learnable(read.mend(messages))
-        asked = [value for name in shape.prompt if (value := values[name]) is not None]
+        asked = [v for name in shape.prompt if (v := self._read(values[name], name)) is not None]
         if len(asked) == 1 and (turns := _turns(asked[0])):
             before = read.messages(turns, is_table=is_table)
         else:
@@ -232,7 +251,7 @@ class Reader:
                 before = read.mend([*before, Message("assistant", ANSWER)])[:-1]
         if not shape.completion:
             return [*before, Message("assistant", label or "")]
-        answers = [values[name] for name in shape.completion]
+        answers = [self._read(values[name], name) for name in shape.completion]
         if shape.choices:
             listed, right = chosen(values[shape.choices], answers[0])
             return [*before[:-1], Message("user", f"{before[-1].content}\n\n{listed}"), right]
@@ -242,6 +261,11 @@ class Reader:
             return _learnable(read.mend(after if is_whole else [*before, *after]))
         answer = Message("assistant", joined([self._answer(answer) for answer in answers]))
         return [*before, answer]
+
+    def _read(self, value: Any, column: str) -> Any:
+        """Return the turns that a column holds as JSON text, or the value as it is."""
+        is_text = isinstance(value, str) and self._survey.look(column) == "turns"
+        return parsed(value, column) if is_text and value.strip() else value
 
     def _history(self, values: Mapping[str, Any], shape: Shape) -> list[Message]:
         """Return the turns before a prompt."""
@@ -272,16 +296,23 @@ class Reader:
         if isinstance(value, list | Mapping):
             raise Unusable("several_labels", "the label is a list or an object, such as spans")
         label = " ".join(content_of(value).split())
+        if _LISTED.fullmatch(label):
+            raise Unusable("several_labels", f"the label is a list: {label[:100]}")
+        whole = label.removesuffix(".0")
+        if label not in self._source.labels and whole in self._source.labels:
+            label = whole
         if label in self._source.labels:
             self.named.add(label)
             return self._source.labels[label]
         return label
 
 
-def given_columns(columns: "Columns", names: Sequence[str]) -> Given:
-    """Return the columns that a recipe names for each part of a row; numbers count from 1."""
+def given_columns(
+    columns: "Columns", names: Sequence[str], parts: Sequence[str] = COLUMN_NAMES
+) -> Given:
+    """Return the columns that a recipe names for parts of a row; numbers count from 1."""
     own: dict[str, tuple[str, ...]] = {}
-    for part in COLUMN_NAMES:
+    for part in parts:
         given = getattr(columns, part)
         if given is not None:
             listed = given if isinstance(given, list) else [given]

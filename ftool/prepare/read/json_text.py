@@ -155,8 +155,9 @@ def read_json(file: TextIO) -> Iterator[Row]:
     elif start == "{":
         text.skip()
         yield from _object(text)
+        line = text.line
         while text.peek() == "{":
-            line = text.line
+            line = max(text.line, line + 1)
             try:
                 raw, value = text.value()
             except Unusable as why:
@@ -169,7 +170,7 @@ def read_json(file: TextIO) -> Iterator[Row]:
 
 def _object(text: "_Text") -> Iterator[Row]:
     """Yield the rows of the one list of objects in an object, or the object itself."""
-    line, others, lists = text.line, {}, []
+    line, others, lists, repeated = text.line, {}, [], ""
     while text.peek() == '"':
         try:
             _, key = text.value()
@@ -187,6 +188,7 @@ def _object(text: "_Text") -> Iterator[Row]:
                 text.skip()
                 yield from _elements(text)
             else:
+                repeated = key if key in others else repeated
                 others[key] = text.value()[1]
         except Unusable as why:
             yield text.rest(why.detail)
@@ -197,13 +199,18 @@ def _object(text: "_Text") -> Iterator[Row]:
         yield text.rest("the object is broken or not closed")
         return
     text.skip()
-    if not lists:
+    if repeated:
+        raw = json.dumps(others, ensure_ascii=False)
+        yield Row(line, raw, reason="duplicate_key", detail=f"`{repeated}` is given twice")
+    elif not lists:
         yield text.decoder.row(line, json.dumps(others, ensure_ascii=False), others)
 
 
 def _elements(text: "_Text") -> Iterator[Row]:
+    """Yield the elements of a list; of several on one line, each counts as a line of its own."""
+    line = 0
     while text.peek() not in {"]", ""}:
-        line, indent = text.line, text.indent
+        line, indent = max(text.line, line + 1), text.indent
         try:
             raw, value = text.value()
         except Unusable as why:

@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeGuard
 
 from ftool.prepare.read import nlu
-from ftool.prepare.read.conversation import SPEAKERS
+from ftool.prepare.read.conversation import ROLE_NAMES, SPEAKERS, folded
+from ftool.prepare.read.delimited import unique
 from ftool.prepare.read.json_text import CONVERSATIONS
-from ftool.prepare.read.mapping import Shape, detect
+from ftool.prepare.read.mapping import Shape, candidates, detect
 from ftool.prepare.read.survey import look_of
 
 Record = dict[str, Any]
@@ -86,9 +87,11 @@ def _intent_keys(entry: Mapping[str, Any]) -> tuple[str, str] | None:
     """Return the keys of the tag and of its patterns, of which there may be none."""
     tag = next((name for name in TAGS if isinstance(entry.get(name), str)), None)
     texts = next((name for name in PATTERNS if isinstance(entry.get(name), list)), None)
-    if tag is None or texts is None or not all(isinstance(text, str) for text in entry[texts]):
+    is_answered = any(candidates(part, list(entry)) for part in ("completion", "summary"))
+    if tag is None or texts is None or is_answered:
         return None
-    return tag, texts
+    odd = [text for text in entry[texts] if not isinstance(text, str)]
+    return None if len(odd) * 2 > len(entry[texts]) else (tag, texts)
 
 
 def _of_intents(entries: Sequence[Mapping[str, Any]]) -> Iterator[Record]:
@@ -96,8 +99,8 @@ def _of_intents(entries: Sequence[Mapping[str, Any]]) -> Iterator[Record]:
         keys = _intent_keys(entry)
         assert keys is not None
         rest = {key: value for key, value in entry.items() if key not in keys}
-        for text in entry[keys[1]]:
-            yield {"text": text, "label": entry[keys[0]], **rest}
+        for text in entry[keys[1]]:  # one that is no text is rejected
+            yield {"text": text if isinstance(text, str) else None, "label": entry[keys[0]], **rest}
 
 
 def _rasa_json(document: Any) -> Iterator[Placed] | None:
@@ -124,16 +127,35 @@ def _squad(document: Any) -> Iterator[Placed] | None:
     articles = document.get("data") if isinstance(document, dict) else document
     if not _are_objects(articles) or not any("paragraphs" in article for article in articles):
         return None
+    paragraphs = _inner(articles, "paragraphs")
+    questions = None if paragraphs is None else _inner(paragraphs, "qas")
+    if questions is None:
+        return None
     return _placed(
-        {"context": paragraph.get("context"), **asked, "answers": _answers(asked)}
-        for article in articles
-        for paragraph in article.get("paragraphs") or ()
-        for asked in paragraph.get("qas") or ()
+        {**asked, "answers": _answers(asked)} if "question" in asked else asked
+        for asked in questions
     )
 
 
+def _inner(rows: Sequence[Record], key: str) -> list[Record] | None:
+    """Return the objects that rows hold under a key, each with the plain values of its row.
+
+    A row that holds none stays as it is; None where something else stands there.
+    """
+    found: list[Record] = []
+    for row in rows:
+        held = row.get(key)
+        if held is not None and held != [] and not _are_objects(held):
+            return None
+        outer = {name: value for name, value in row.items() if name != key}
+        found += [{**outer, **one} for one in held] if held else [outer]
+    return found
+
+
 def _answers(asked: Mapping[str, Any]) -> Record:
-    texts = [one.get("text") for one in asked.get("answers") or () if isinstance(one, dict)]
+    given = asked.get("answers")
+    given = given if isinstance(given, list) else []
+    texts = [one.get("text") for one in given if isinstance(one, dict)]
     return {"text": [] if asked.get("is_impossible") else [text for text in texts if text]}
 
 
@@ -149,13 +171,20 @@ def _label_studio(document: Any) -> Iterator[Placed] | None:
 
 def _choices(task: Mapping[str, Any]) -> list[str]:
     found: dict[str, None] = {}
-    for annotation in task.get("annotations") or task.get("completions") or ():
-        if isinstance(annotation, dict) and not annotation.get("was_cancelled"):
-            for result in annotation.get("result") or ():
-                value = result.get("value") if isinstance(result, dict) else None
-                if isinstance(value, dict):
-                    found.update(dict.fromkeys(map(str, value.get("choices") or ())))
+    for annotation in _objects(task.get("annotations") or task.get("completions")):
+        if annotation.get("was_cancelled"):
+            continue
+        for result in _objects(annotation.get("result")):
+            value = result.get("value")
+            choices = value.get("choices") if isinstance(value, dict) else None
+            choices = [choices] if isinstance(choices, str) else choices
+            found.update(dict.fromkeys(map(str, choices if isinstance(choices, list) else ())))
     return list(found)
+
+
+def _objects(value: Any) -> list[Record]:
+    """Return the objects of a list; of anything else none."""
+    return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
 def _snips(document: Any) -> Iterator[Placed] | None:
@@ -214,6 +243,8 @@ def _pair_names(pairs: Sequence[Any]) -> tuple[str, str] | None:
     """Return what the two of every pair are: text and label, or prompt and completion."""
     if not pairs or not all(_are_texts(pair) and len(pair) == 2 for pair in pairs):
         return None
+    if all(folded(pair[0]) in ROLE_NAMES for pair in pairs):
+        return None  # the turns of one conversation
     first, second = (look_of([pair[side] for pair in pairs]) for side in (0, 1))
     if second == "label" or (first == "text" and len(pairs) < 2):
         return "text", "label"
@@ -240,9 +271,11 @@ def _columns(document: Any) -> Iterator[Placed] | None:
     """Read columns: equally long lists under names that mean something, or pandas' objects."""
     if not isinstance(document, dict) or len(document) < 2:
         return None
-    if {"columns", "data"} <= document.keys() and _are_texts(document["columns"]):
-        names = document["columns"]
-        return _placed(dict(zip(names, row, strict=False)) for row in document["data"])
+    names, rows = document.get("columns"), document.get("data")
+    if _are_texts(names) and isinstance(rows, list):
+        if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
+            return None
+        return _placed(dict(zip(unique(names), row, strict=True)) for row in rows)
     columns = list(document.values())
     if all(isinstance(column, dict) for column in columns):
         numbered = all(str(key).isdecimal() for key in columns[0])
@@ -263,7 +296,7 @@ def _by_label(document: Any) -> Iterator[Placed] | None:
     if not all(_are_texts(texts) for texts in document.values()):
         return None
     every = [text for own in document.values() for text in own]
-    if sum("_" in text or len(text) < 2 for text in every) * 2 > len(every):
+    if sum(len(text.split()) > 1 for text in every) * 2 < len(every):
         return None  # names, no texts
     return _placed(
         {"text": text, "label": label} for label, own in document.items() for text in own
@@ -310,11 +343,8 @@ def _nested(document: Any) -> Iterator[Placed] | None:
     first = next(row[key][0] for row in rows if row.get(key))
     if not _mean_something(list(first)):
         return None
-    return _placed(
-        {**{name: value for name, value in row.items() if name != key}, **inner}
-        for row in rows
-        for inner in row.get(key) or ()
-    )
+    inner = _inner(rows, key)
+    return None if inner is None else _placed(inner)
 
 
 def _one_of_several(document: Any) -> Iterator[Placed] | None:

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ftool.prepare.read.conversation import ASSISTANT, USER, folded
+from ftool.prepare.read.mapping import candidates
 from ftool.prepare.read.survey import look_of
 
 SAMPLE = 1_000
@@ -81,8 +82,14 @@ def _split(every: Numbered, sign: str, names: tuple[str, str]) -> Iterator[tuple
                 yield block[0][0], {"messages": [_fields(line, sign, names) for _, line in block]}
             return
     for number, line in every:
-        if line.strip():
+        if line.strip() and not (number == 1 and _is_header(_fields(line, sign, names))):
             yield number, dict(zip(names, _fields(line, sign, names), strict=True))
+
+
+def _is_header(fields: Sequence[str]) -> bool:
+    """Tell names of columns from a text and its label."""
+    parts = ("written", "label", "class", "prompt", "completion")
+    return all(any(candidates(part, [field]) for part in parts) for field in fields)
 
 
 def _blocks(every: Numbered) -> list[Numbered]:

@@ -13,6 +13,7 @@ Given = Mapping[str, tuple[str, ...]]
 NESTED: frozenset[Look] = frozenset(("turns", "pairs", "strings", "list"))
 LABELS: frozenset[Look] = frozenset(("label", "flag", "unknown"))
 WRITTEN: frozenset[Look] = frozenset(("text", "label", "number", "flag", "unknown", "identifier"))
+MEDIA: frozenset[Look] = frozenset(("media", "text", "identifier", "unknown", *NESTED))
 ANY: frozenset[Look] = WRITTEN | NESTED | {"empty", "date", "object", "verdict"}
 
 
@@ -108,15 +109,16 @@ RULES: tuple[Rule, ...] = (
         frozenset(("flag",)),
     ),
     Rule("verdict", ("answer",), frozenset(("verdict",))),
-    Rule("media", ("images", "image", "audio", "audios", "video", "videos"), NESTED | {"media"}),
+    Rule("media", ("images", "image", "audio", "audios", "video", "videos"), MEDIA),
     Rule(
         "conversation",
         (
             *("conversation_id", "conversationid", "conv_id", "convo_id", "dialogue_id"),
             *("dialog_id", "chat_id", "thread_id", "session_id", "ticket_id", "case_id"),
-            *("conversation", "thread", "chat", "dialogue", "session", "ticket"),
+            *("conversation", "thread", "chat", "dialogue", "session", "ticket", "case"),
         ),
         frozenset(("identifier", "number", "label", "text")),
+        by_word=frozenset(("identifier", "number", "label")),
     ),
     Rule(
         "role",
@@ -152,6 +154,8 @@ EMPTY = 150
 
 ASKS = frozenset(("prompt", "instruction", "question", "query", "user_input", "user_message"))
 """What is asked in a column of such a name is answered in another."""
+SURELY_TEXT = _TEXTS[:8]
+"""Names under which a number is a text, too."""
 VARIED, SHORTEST_TEXT = 0.2, 10
 """Share of different values, or mean characters, from which short values are texts."""
 FILLED = 0.5
@@ -315,6 +319,8 @@ class _Chooser:
 
     def corpus(self) -> Shape | None:
         """Return which column is the text of a corpus."""
+        if not self._given and lacks_header(self._free, self._survey):
+            return None
         text = self._given.get("text") or _tuple(self._best("document"))
         text = text or _tuple(self._only("text"))
         return Shape(text=text, label=self._one("label")) if text else None
@@ -461,8 +467,10 @@ class _Chooser:
         return found[0] if found else None
 
     def _varies(self, column: str) -> bool:
-        """Tell a text from a column of few values, such as yes and no."""
-        if self._survey.look(column) not in {"label", "flag", "number"}:
+        """Tell a text from a column of few values, such as yes and no, and from numbers and ids."""
+        if self._survey.look(column) in {"number", "identifier", "date"}:
+            return fold(column) in SURELY_TEXT
+        if self._survey.look(column) not in {"label", "flag"}:
             return True
         is_worded = self._survey.lengths[column] >= SHORTEST_TEXT
         return is_worded or self._survey.spread[column] >= VARIED * self._survey.rows
@@ -490,7 +498,7 @@ class _Chooser:
 
     def _label(self, apart: Collection[str]) -> "str | Doubt | None":
         """Return the column of the label, or those that could be it."""
-        rest = [name for name in self._free if name not in apart]
+        rest = [n for n in self._free if n not in apart and not GUESSED & words_of(n)]
         found = candidates("label", rest, self._survey)
         classes = [c.column for c in candidates("class", rest, self._survey)]
         if found:
@@ -505,7 +513,8 @@ class _Chooser:
             likely = [
                 name
                 for name in self._unnamed("label", (*apart, *_tuple(text)))
-                if self._survey.spread.get(name, 0) > 1 and not GUESSED & words_of(name)
+                if self._survey.spread.get(name, 0) > 1 and name in rest
+                if name not in self._survey.coded
             ]
         if len(likely) > 1 and self._survey.are_twins(likely):
             likely = [next((n for n in likely if self._survey.look(n) == "label"), likely[0])]

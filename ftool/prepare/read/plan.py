@@ -87,9 +87,9 @@ def notes_of(found: Input) -> list[str]:
     """Return what a person should know of an input beside its rows."""
     if found.path is None or extension(found.path) not in WORKBOOKS:
         return []
-    left = sheets_left_out(found.path)
-    names = ", ".join(f"`{name}`" for name in left)
-    return [f"{found.shown}: only the first sheet is read, not {names}"] if left else []
+    left = ", ".join(f"`{name}`" for name in sheets_left_out(found.path))
+    advice = "move the one that is meant to the front"
+    return [f"{found.shown}: only the first sheet is read, not {left}; {advice}"] if left else []
 
 
 def planned_rows(found: Input, encoding: str, plan: Plan) -> Iterator[Row]:

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from ftool.prepare.read.conversation import ROLE_NAMES, folded
 from ftool.prepare.read.mapping import (
     BY_WORD,
     FILLED,
@@ -18,8 +20,14 @@ from ftool.prepare.read.survey import Survey
 from ftool.wording import cut, listed
 
 COLUMNS_SHOWN, LETTERS_SHOWN = 20, 60
+THREAD_PARTS = ("conversation", "role", "content", "time")
+"""Columns that make every row a message, the last one only where it is there."""
 NEVER = frozenset(("rejected", "dispreferred", "rejected_response"))
 """Columns that no hint ever proposes to learn."""
+SWITCHES = frozenset(("true", "false", "null", "yes", "no", "on", "off"))
+"""Words that YAML may take for something else."""
+TABLES = (".csv", ".tsv", ".tab", ".xlsx", ".xlsm", ".txt", ".dat", ".data", "")
+"""Files that have a header, or none."""
 MOST_JOINED = 2
 """So many texts are proposed as one prompt, at most."""
 MOST_NUMBERS = 20
@@ -65,7 +73,7 @@ def undetected(shown: str, columns: Sequence[str], kind: str, survey: Survey) ->
         f"{shown}: no conversation, prompt with completion, or text with label found among its "
         f"columns {named(columns)}"
     )
-    if lacks_header(columns, survey):
+    if lacks_header(columns, survey) and Path(shown.removesuffix(".gz")).suffix in TABLES:
         return Problem(
             "no_header", f"{what}; its first line looks like data", _by_place(columns, survey)
         )
@@ -96,21 +104,28 @@ def _proposal(columns: Sequence[str], survey: Survey) -> str:
 
 def _of_threads(columns: Sequence[str], survey: Survey) -> str | None:
     """Propose how rows that are one message each become conversations."""
-    found = {
-        part: candidates(part, columns, survey) for part in ("conversation", "role", "content")
-    }
-    if not all(found.values()):
+    found = {part: candidates(part, columns, survey) for part in THREAD_PARTS}
+    if not all(found[part] for part in THREAD_PARTS[:3]):
         return None
-    conversation, role, content = (own[0].column for own in found.values())
-    speakers = survey.values.get(role, ())
-    if survey.spread.get(conversation, 0) >= survey.rows or not 2 <= len(speakers) <= MOST_SPEAKERS:
+    named = {part: own[0].column for part, own in found.items() if own}
+    speakers = survey.values.get(named["role"], ())
+    is_repeated = survey.spread.get(named["conversation"], 0) < survey.rows
+    if not is_repeated or not 2 <= len(speakers) <= MOST_SPEAKERS:
         return None
-    first, second, *_ = speakers
+    user, assistant = _sides(speakers)
+    parts = ", ".join(f"{part}: {_written(column)}" for part, column in named.items())
     return (
-        "if every row is one message, say so in the recipe: columns: {conversation: "
-        f"{_written(conversation)}, role: {_written(role)}, content: {_written(content)}}}, roles: "
-        f"{{user: [{_written(first)}], assistant: [{_written(second)}]}}"
+        f"if every row is one message, say so in the recipe: columns: {{{parts}}}, roles: "
+        f"{{user: [{_written(user)}], assistant: [{_written(assistant)}]}}"
     )
+
+
+def _sides(speakers: Sequence[str]) -> tuple[str, str]:
+    """Return who asks and who answers: by their names, or the first one asks."""
+    known = {ROLE_NAMES.get(folded(name)): name for name in reversed(speakers)}
+    others = [name for name in speakers if folded(name) not in ROLE_NAMES]
+    user = known.get("user") or others.pop(0)
+    return user, others[0] if others else known.get("assistant", speakers[-1])
 
 
 def _parts(
@@ -136,7 +151,8 @@ def _parts(
     if is_asked and not any(_is_few(name, survey) for name in usable):
         return asked[:1], None, None
     known = {c.column for part in ("class", "label") for c in candidates(part, named, survey)}
-    few = [n for n in usable if _is_few(n, survey) and n not in texts]
+    linked = {c.column for p in ("conversation", "role") for c in candidates(p, usable, survey)}
+    few = [n for n in usable if _is_few(n, survey) and n not in (*texts, *linked)]
     label = min(few, key=lambda n: (n not in known, survey.spread.get(n, 0)), default=None)
     if not texts:
         texts = [name for name in _by_length(usable, survey) if name != label][:1]
@@ -179,4 +195,5 @@ def _written(name: str) -> str:
     """Write a column name as YAML takes it up again."""
     short = cut(name, LETTERS_SHOWN)
     plain = all(letter.isalnum() or letter in "_- " for letter in short) and not short.isdecimal()
+    plain = plain and short.casefold() not in SWITCHES
     return short if plain and short == short.strip() else '"' + short.replace('"', '\\"') + '"'

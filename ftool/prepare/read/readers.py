@@ -64,10 +64,22 @@ def _known_layout(text: str, kind: str) -> Iterator[Placed] | None:
     if kind == "text" and "".join(text[:64].split())[:2] != '["':
         return None
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError):
         return None
     return layouts.texts(document) if kind == "text" else layouts.records(document)
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return an object that names no key twice.
+
+    Raises:
+        ValueError: it does.
+    """
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is given twice")
+    return found
 
 
 def _numbered(found: Iterable[Placed]) -> Iterator[Row]:
@@ -75,6 +87,8 @@ def _numbered(found: Iterable[Placed]) -> Iterator[Row]:
     for number, (record, split) in enumerate(found, start=1):
         raw = json.dumps(record, ensure_ascii=False, default=str)
         problem = unreadable(raw)
+        if not isinstance(record, dict):
+            problem = ("not_an_object", "a row is an object {...}")
         if problem:
             yield Row(number, raw, reason=problem[0], detail=problem[1])
         else:
@@ -85,7 +99,7 @@ def _read_yaml(file: TextIO, *_: object) -> Iterator[Row]:
     document = read_yaml(file.read())
     found = layouts.records(document)
     if found is None and isinstance(document, list):
-        found = iter([Placed(row) for row in document if isinstance(row, dict)])
+        found = iter([Placed(row) for row in document])
     if found is None:
         raise DataError(
             "holds no examples that are known",

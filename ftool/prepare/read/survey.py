@@ -62,7 +62,8 @@ class Survey:
 
     `twins` has one number for columns whose values name one another, as a number and its name do.
     `values` are those of columns with few, `lengths` the mean characters of a value, `spread` how
-    many values differ, `filled` the share of the rows that have one.
+    many values differ, `filled` the share of the rows that have one. `coded` are
+    columns whose values are written like identifiers, however often they stand.
     """
 
     looks: Mapping[str, Look] = field(default_factory=dict)
@@ -72,6 +73,7 @@ class Survey:
     lengths: Mapping[str, float] = field(default_factory=dict)
     spread: Mapping[str, int] = field(default_factory=dict)
     filled: Mapping[str, float] = field(default_factory=dict)
+    coded: frozenset[str] = frozenset()
 
     def look(self, column: str) -> Look:
         """Return what the values of a column look like."""
@@ -99,7 +101,7 @@ def survey(rows: Iterable[Mapping[str, Any]]) -> Survey:
         for name, own in values.items()
         if looks[name] not in NESTED_LOOKS
     }
-    kinds = {name: tuple(sorted(set(own))) for name, own in texts.items()}
+    kinds = {name: tuple(dict.fromkeys(own)) for name, own in texts.items()}
     labels = [name for name, look in looks.items() if look in {"label", "number", "flag"}]
     return Survey(
         looks=looks,
@@ -107,6 +109,9 @@ def survey(rows: Iterable[Mapping[str, Any]]) -> Survey:
         twins=_twins(records, labels),
         values={name: own for name, own in kinds.items() if _are_few(own)},
         lengths={name: sum(map(len, own)) / len(own) for name, own in texts.items() if own},
+        coded=frozenset(
+            n for n, own in kinds.items() if own and _share(own, _IDENTIFIER) >= MOSTLY
+        ),
         spread={name: len(own) for name, own in kinds.items()},
         filled={name: _filled(own) / len(records) for name, own in values.items()},
     )
@@ -147,7 +152,7 @@ def look_of(values: Sequence[Any]) -> Look:
         return written
     if _look_like_labels(texts):
         return "label"
-    return "identifier" if _share(texts, _IDENTIFIER) >= MOSTLY else "text"
+    return "identifier" if _are_identifiers(texts) else "text"
 
 
 def _look_of_nested(present: Sequence[Any]) -> Look | None:
@@ -183,6 +188,10 @@ def _look_like_labels(texts: Sequence[str]) -> bool:
     if len(texts) < FEW:
         return len(kinds) < len(texts)
     return len(texts) >= ROWS_PER_LABEL * len(kinds)
+
+
+def _are_identifiers(values: Sequence[str]) -> bool:
+    return bool(values) and _share(values, _IDENTIFIER) >= MOSTLY
 
 
 def _are_few(values: Sequence[str]) -> bool:

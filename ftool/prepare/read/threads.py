@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 from ftool.prepare.read.contents import content_of
 from ftool.prepare.read.conversation import ROLE_NAMES, folded, own_role
 from ftool.prepare.read.mapping import candidates, column_named
+from ftool.prepare.read.proposal import THREAD_PARTS
 from ftool.prepare.read.rows import Row
 from ftool.prepare.read.survey import Survey
 
 if TYPE_CHECKING:
     from ftool.recipe.blocks.data import Source
 
-PARTS = ("conversation", "role", "content", "time")
 MESSAGES = "messages"
 """The column that the messages of a conversation are put in."""
 
@@ -27,12 +27,15 @@ def thread_columns(source: "Source", survey: Survey) -> dict[str, str] | None:
     several rows.
     """
     names = list(survey.looks)
-    given = {part: getattr(source.columns, part) for part in PARTS}
+    given = {part: getattr(source.columns, part) for part in THREAD_PARTS}
     if given["conversation"] is not None:
-        return {part: column_named(one, names) for part, one in given.items() if one is not None}
+        named = {part: column_named(one, names) for part, one in given.items() if one is not None}
+        return named if set(named.values()) <= set(names) else None  # the reader names those
     if any(value is not None for value in source.columns.model_dump().values()):
         return None
-    found = {part: best[0].column for part in PARTS if (best := candidates(part, names, survey))}
+    found = {
+        part: best[0].column for part in THREAD_PARTS if (best := candidates(part, names, survey))
+    }
     if not {"conversation", "role", "content"} <= found.keys():
         return None
     is_repeated = survey.spread.get(found["conversation"], 0) < survey.rows
@@ -78,7 +81,7 @@ def _conversation(rows: list[Row], columns: Mapping[str, str]) -> Row:
             return Row(first, [row.raw for row in rows], reason="unordered_time", detail=detail)
         order = sorted(range(len(rows)), key=lambda number: (moments[number], rows[number].line))
         rows = [rows[number] for number in order]
-    read = {columns[part] for part in PARTS if part in columns} - {columns["conversation"]}
+    read = {columns[part] for part in THREAD_PARTS if part in columns} - {columns["conversation"]}
     others: dict[str, Any] = {}
     for row in rows:
         for name, value in (row.values or {}).items():

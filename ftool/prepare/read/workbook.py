@@ -57,7 +57,7 @@ def _sheets(path: Path) -> Iterator[tuple[str, Iterator[tuple[Any, ...]]]]:
                 sheet.reset_dimensions()  # which some programs write wrongly
                 yield sheet.title, _undamaged(sheet.iter_rows(values_only=True), damage)
             book.close()
-        except (*damage, OSError) as error:
+        except (*damage, OSError, AttributeError) as error:
             raise DataError(f"is damaged or no Excel workbook: {error}") from error
 
 

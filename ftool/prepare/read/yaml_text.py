@@ -1,4 +1,4 @@
-"""Read YAML of others: texts, numbers, lists and objects, and nothing that grows or is built."""
+"""Read YAML of others: texts, lists and objects, and nothing that grows or is built."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ LONGEST = 2**26
 
 
 def read_yaml(text: str) -> Any:
-    """Return the value of a document; keys are texts, and dates are left as they are written.
+    """Return the value of a document; keys, numbers and dates are texts, as they are written.
 
     Raises:
         DataError: it is no sound YAML, too long, or has aliases.
@@ -20,7 +20,7 @@ def read_yaml(text: str) -> Any:
         raise DataError(f"is too long for YAML: {len(text):,} characters, at most {LONGEST:,}")
     base = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     resolvers = {
-        sign: [(tag, form) for tag, form in own if not tag.endswith((":timestamp", ":bool"))]
+        sign: [(tag, form) for tag, form in own if tag.endswith((":null", ":merge"))]
         for sign, own in base.yaml_implicit_resolvers.items()
     }
     loader = type("PlainLoader", (base,), {"yaml_implicit_resolvers": resolvers})

@@ -11,17 +11,19 @@ from ftool.artifacts import read_jsonl
 from ftool.example import SPLITS
 from ftool.prepare.decide.table import Table, count_reasons, in_reasons
 from ftool.prepare.refine.redact import find_personal_data
-from ftool.wording import counted, listed
+from ftool.wording import counted, cut, listed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from ftool.prepare.refine.shard import Shard
     from ftool.recipe.blocks.data import Source
     from ftool.recipe.schema import Recipe
 
 PLACES_SHOWN = 3
 NAMES_SHOWN = 5
 COLUMNS_SHOWN = 12
+DETAIL = 200
 
 REASONS = {
     "ambiguous_label": "has several columns that could be its label",
@@ -80,6 +82,7 @@ REASONS = {
     "nul_byte": "holds a NUL byte",
     "personal_data": "holds personal data",
     "refusal": "has an assistant that refuses as a language model",
+    "repeated_header": "repeats the header",
     "repetitive": "repeats its own words more than `repetition` allows",
     "role_order": "has messages in an order that no conversation has",
     "several_labels": "has several labels; one of them each is needed",
@@ -104,7 +107,6 @@ REASONS = {
 def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]") -> list[str]:
     """Return what a person should know about a prepared dataset before training on it."""
     return [
-        *(reading_line(source, reading) for source, reading in readings_of(manifest)),
         *_row_notes(manifest),
         *_mended(manifest),
         *_unused_parts(table),
@@ -122,6 +124,9 @@ def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]")
     ]
 
 
+KEPT_WHERE = {"wanted": "kept where true", "verdict": "kept where accept"}
+"""What parts are called that decide whether a row is kept."""
+
 MENDED = {
     "empty_turns_dropped": "empty turns left out",
     "first_answer_taken": "the first of several answers taken",
@@ -134,16 +139,20 @@ MENDED = {
 """What was done with conversations so that they can be learned, by its code."""
 
 
-def readings_of(manifest: Mapping[str, Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield each source with each way in which its rows were read."""
-    for source in manifest["readings"]:
+def reading_lines(sources: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say how the rows of each source were read, a line for each way."""
+    for source in sources:
         for reading in source["readings"]:
-            yield source["source"], reading
+            is_one = len(source["readings"]) == 1
+            yield reading_line(source["source"] if is_one else reading["file"], reading)
 
 
 def reading_line(source: str, reading: Mapping[str, Any]) -> str:
     """Say which columns play which part, and which are not read."""
-    parts = [f"{part} <- {', '.join(names)}" for part, names in reading["parts"].items()]
+    parts = [
+        f"{KEPT_WHERE.get(part, part)} <- {', '.join(names)}"
+        for part, names in reading["parts"].items()
+    ]
     unread = [f"not read: {listed(reading['unread'], COLUMNS_SHOWN)}"] if reading["unread"] else []
     return f"{source}: {'; '.join([*parts, *unread])}"
 
@@ -154,13 +163,14 @@ def shown_path(written: str) -> str:
     return path.name if path.is_absolute() else written
 
 
-def readings(table: Table, sources: Sequence["Source"]) -> list[dict[str, Any]]:
-    """Return for every source how its columns were read, each way once."""
+def readings(shards: Sequence["Shard"], sources: Sequence["Source"]) -> list[dict[str, Any]]:
+    """Return for every source how its columns were read, each way once, with the first file."""
     found: dict[int, dict[str, Any]] = {}
-    for shard in table.shards:
+    for shard in shards:
         own = found.setdefault(shard.about["origin"], {})
         for reading in shard.about["readings"]:
-            known = own.setdefault(str(reading["parts"]), {"parts": reading["parts"], "unread": {}})
+            first = {"file": shard.about["shown"], "parts": reading["parts"], "unread": {}}
+            known = own.setdefault(str(reading["parts"]), first)
             known["unread"] |= dict.fromkeys(reading["unread"])
     for own in found.values():
         for reading in own.values():
@@ -339,12 +349,15 @@ def too_many(recipe: "Recipe", read: int, rejected: Mapping[str, int], rejected_
     total = sum(unwanted.values())
     allowed = f"data.max_rejected_ratio allows {most:g}" if total > most * read else "none is left"
     places: dict[str, list[str]] = {reason: [] for reason in rejected}
+    details: dict[str, str] = {}
     for record in read_jsonl(rejected_file):
+        details.setdefault(record["reason"], record["detail"])
         if len(places[record["reason"]]) < PLACES_SHOWN:
             places[record["reason"]].append(f"{record['source']}:{record['line']}")
     lines = [f"{total:,} of {read:,} rows were rejected; {allowed}"]
     lines += [
         f"  {count:>7,}  {reason}: the row {REASONS[reason]} ({', '.join(places[reason])})"
+        + (f"\n           such as {cut(details[reason], DETAIL)}" if details.get(reason) else "")
         for reason, count in unwanted.items()
     ]
     return "\n".join(lines)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ftool.artifacts import PreparedDataset, ignore_note, read_jsonl
+from ftool.artifacts import PreparedDataset, data_settings, ignore_note, read_jsonl
 from ftool.errors import DataError, FtoolError, RecipeError, did_you_mean
 from ftool.example import SPLITS, Example, is_held_out
 from ftool.prepare.read.formats import Reader
@@ -57,7 +57,7 @@ def explain(recipe: "Recipe", place: str, *, output: Path = Path("data")) -> Exp
     steps, example = _of_row(recipe, found, plan, row)
     outcome = Step("outcome", "refused before it was compared with other rows", False)
     if example is not None:
-        outcome = _outcome(output / recipe.data_name, found.shown, row.line)
+        outcome = _outcome(recipe, output / recipe.data_name, found.shown, row.line)
     raw = row.raw if isinstance(row.raw, str) else str(row.raw)
     return Explanation(f"{found.shown}:{row.line}", raw, (*steps, outcome), example)
 
@@ -153,7 +153,7 @@ def _tokens(recipe: "Recipe", example: Example, *, held_out: bool) -> Iterator[S
         )
 
 
-def _outcome(folder: Path, shown: str, line: int) -> Step:
+def _outcome(recipe: "Recipe", folder: Path, shown: str, line: int) -> Step:
     """Return where the row is: in what the last preparation wrote, also where it was refused."""
     refused = refused_rows(folder)
     if refused is not None:
@@ -164,6 +164,8 @@ def _outcome(folder: Path, shown: str, line: int) -> Step:
         dataset = PreparedDataset.open(folder)
     except FtoolError:
         return Step("outcome", f"not known before {folder} is prepared: run ftool prepare")
+    if dataset.manifest()["recipe"] != data_settings(recipe):
+        return Step("outcome", f"{folder} was prepared with other settings: run ftool prepare")
     if (rejection := _rejection(folder / REJECTED, shown, line)) is not None:
         return rejection
     for split in SPLITS:

@@ -59,7 +59,8 @@ class Source(Block):
     labels: dict[str, str] = {}
     """Names of labels, such as `{"0": bad, "1": good}`; others stay as they are."""
     roles: dict[Literal["system", "user", "assistant", "tool"], list[str]] = {}
-    """Who speaks in conversations: `{assistant: [agent, desk*]}`, before the usual names."""
+    """Who speaks in conversations: `{assistant: [agent, desk*]}`, looked up before the usual names;
+    what speakers under `system` say within a conversation is left out."""
     split: Literal["train", "validation", "test"] | None = None
     """Assign all rows to one split; then that split takes no rows of other sources."""
     limit: Positive | None = None

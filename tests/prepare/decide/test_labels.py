@@ -165,3 +165,18 @@ def test_a_label_is_lost_with_its_last_row(tmp_path: Path) -> None:
 def test_another_spelling_that_stays_keeps_the_label(tmp_path: Path) -> None:
     assert lost(tmp_path / "1", "auto", Auto_1="", auto_2="too_long") == {}
     assert lost(tmp_path / "2", "auto", a_1="", AUTO_1="x", auto_2="x") == {"AUTO": {"x": 2}}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("card_arrival", "Card arrival", True),
+        ("card-arrival ", "card_arrival", True),
+        ("-1", "1", False),
+        ("A-", "A", False),
+        ("-", "_", False),
+        ("a__b", "a b", True),
+    ],
+)
+def test_a_sign_at_an_end_is_a_part_of_a_label(one: str, other: str, same: bool) -> None:
+    assert (fold(one) == fold(other)) is same

@@ -206,3 +206,9 @@ def test_mended_conversations_take_turns_and_lose_no_word_but_what_is_told(value
     assert all(one != other for one, other in pairwise(spoken))
     if not reader.mended:
         assert said(found) == value
+
+
+def test_of_two_answers_in_a_row_the_wanted_one_is_learned() -> None:
+    value: list[dict[str, Any]] = turns(Q_A[0], ("assistant", "bad"), ("assistant", "good"))  # type: ignore[assignment]
+    value[1]["weight"] = 0
+    assert read(value) == [Q_A[0], ("assistant", "good")]

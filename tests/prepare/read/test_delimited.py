@@ -89,3 +89,7 @@ def test_header() -> None:
     }
     with pytest.raises(DataError, match="line 1: the header is broken"):
         read('"a,b\n1,2\n')
+
+
+def test_a_header_that_stands_again_is_no_row() -> None:
+    assert outcomes("text,label\na,b\ntext, label\nc,d\n")[1] == (3, "repeated_header")

@@ -9,6 +9,7 @@ from ftool.prepare.read.formats import Reader
 from ftool.prepare.read.mapping import Shape, detect
 from ftool.prepare.read.proposal import Problem
 from ftool.prepare.read.rows import Row, Unusable
+from ftool.prepare.read.survey import survey
 from ftool.recipe.schema import Recipe
 
 
@@ -304,3 +305,42 @@ def test_missing_columns_are_named_in_their_order() -> None:
     columns = {"prompt": ["w", "z", "r"], "completion": "c"}
     with pytest.raises(Unusable, match="it has no w, z, r"):
         example({"c": "a"}, columns)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("label", ["['a', 'b']", '["b"]', "['a']"])
+def test_a_list_of_labels_as_text_is_no_label(label: str) -> None:
+    assert reason({"text": "q", "label": label}) == "several_labels"
+    assert example({"text": "q", "label": "[a]"}).label == "[a]"
+
+
+def test_whole_numbers_have_the_names_of_theirs() -> None:
+    source = {"path": "a", "labels": {"0": "bad"}}
+    data = Recipe.model_validate({"name": "r", "data": {"sources": [source]}}).data
+    some = Reader("a", "", data.sources[0], data)
+    assert some.example(Row(1, "", {"text": "q", "label": 0.0})).label == "bad"
+    assert some.example(Row(2, "", {"text": "q", "label": "2.0"})).label == "2.0"
+
+
+def test_an_image_that_a_text_points_to_is_not_dropped() -> None:
+    pair = {"prompt": "<image> what is it?", "completion": "a", "image": "a.jpg"}
+    assert reason(pair) == "media"
+    assert said(example({**pair, "prompt": "q"})) == Q_A
+
+
+@pytest.mark.parametrize(
+    "columns", [{"prompt": "text", "label": 1}, {"prompt": ["said", 1], "completion": "text"}]
+)
+def test_one_column_is_not_both_given_and_learned(columns: dict[str, Any]) -> None:
+    some = reader(columns)
+    some.columns.update(dict.fromkeys(("text", "said")))
+    assert problem(some).code == "same_column"
+
+
+def test_turns_in_the_cells_of_a_table_are_read() -> None:
+    values = {
+        "prompt": json.dumps([{"role": "user", "content": "q"}]),
+        "completion": json.dumps([{"role": "assistant", "content": "a"}]),
+    }
+    data = Recipe.model_validate({"name": "r", "data": {"sources": [{"path": "a"}]}}).data
+    some = Reader("a", "", data.sources[0], data, survey([values]))
+    assert said(some.example(Row(1, "", values))) == Q_A

@@ -116,3 +116,10 @@ def test_json_lines_inside_json(text: str, expected: bool) -> None:
     file = io.StringIO(text)
     assert holds_lines(file) is expected
     assert file.tell() == 0
+
+
+def test_elements_on_one_line_count_as_lines() -> None:
+    text = json.dumps([{"n": n} for n in range(3)])
+    assert [row.line for row in read_json(io.StringIO(text))] == [1, 2, 3]
+    spread = json.dumps([{"n": n} for n in range(3)], indent=1)
+    assert [row.line for row in read_json(io.StringIO(spread))] == [2, 5, 8]

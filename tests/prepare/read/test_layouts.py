@@ -98,8 +98,15 @@ def test_texts_with_labels(document: Any) -> None:
                 ],
             },
             [
-                {"context": "c", "id": "1", "question": "q", "answers": {"text": ["a"]}},
                 {
+                    "title": "t",
+                    "context": "c",
+                    "id": "1",
+                    "question": "q",
+                    "answers": {"text": ["a"]},
+                },
+                {
+                    "title": "t",
                     "context": "c",
                     "id": "2",
                     "question": "r",
@@ -224,3 +231,36 @@ def test_intents_with_no_pattern_and_odd_ones() -> None:
     ]
     assert found({"intents": [*intents, {"tag": "odd", "patterns": [3]}]}) is None
     assert found({"intents": intents[:1]}) is None
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"data": [{"title": "T", "paragraphs": ["just text"]}]},
+        [{"title": "T one", "paragraphs": "abc def", "label": "x"}],
+        {"data": [{"paragraphs": [{"context": "c", "qas": {"question": "q"}}]}]},
+        [{"topic": "T", "items": [{"question": "q", "answer": "a"}]}, {"topic": "U", "items": 3}],
+        {"columns": ["text", "label"], "data": 5},
+        {"columns": ["text", "label"], "data": [{"text": "a b", "label": "x"}]},
+        {"columns": ["text", "label"], "data": [["a b", "x", "more"]]},
+        [["user", "hello there"], ["assistant", "hi you"]],
+        [{"category": "ship", "questions": ["when?"], "answer": "tomorrow"}],
+        {"include": ["src", "tests"], "exclude": ["build", "dist"]},
+    ],
+)
+def test_near_misses_are_no_layouts(document: Any) -> None:
+    assert found(document) is None
+
+
+def test_what_an_entry_lacks_is_rejected_and_not_passed_over() -> None:
+    articles = {"data": [{"title": "T"}, {"paragraphs": [{"context": "c", "qas": []}]}]}
+    assert found(articles) == [{"title": "T"}, {"context": "c"}]
+    odd = {"intents": [{"tag": "greet", "patterns": ["hi there", "hello", None]}]}
+    assert found(odd) == [{"text": text, "label": "greet"} for text in ("hi there", "hello", None)]
+    task = {"data": {"text": "hi"}, "annotations": 3}
+    assert found(
+        [task, {**task, "annotations": [{"result": [{"value": {"choices": "abc"}}]}]}]
+    ) == [
+        {"text": "hi", "label": []},
+        {"text": "hi", "label": ["abc"]},
+    ]

@@ -122,3 +122,9 @@ def test_many_dashes_are_looked_at_once() -> None:
     start = perf_counter()
     found("User: " + "-" * 200_000 + " x\nBot: a\nUser: b\nBot: c\n")
     assert perf_counter() - start < 5
+
+
+def test_a_header_is_no_example() -> None:
+    lines = "".join(f"where is parcel {n} now\t{'ab'[n % 2]}\n" for n in range(60))
+    rows = found("text\tlabel\n" + lines) or []
+    assert rows[0] == {"text": "where is parcel 0 now", "label": "a"} and len(rows) == 60

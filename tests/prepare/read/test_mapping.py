@@ -208,3 +208,17 @@ def test_a_product_that_is_called_system_is_no_system_message() -> None:
 def test_a_corpus() -> None:
     assert detect(["title", "content"], {}, "text") == Shape(text=("content",))
     assert detect(["prompt", "completion"], {}, "text") is None
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"Ticket #": range(13), "Customer wrote": TEXTS, "Routing queue": LABELS},
+        {"case_no": [f"C-{n // 3}" for n in range(13)], "body": TEXTS, "sent": ["2026-01-02"]},
+    ],
+)
+def test_numbers_and_ids_are_neither_prompt_nor_label(columns: dict[str, Any]) -> None:
+    rows = table(**columns)
+    found = detect(list(rows[0]), {}, "chat", survey(rows))
+    used = found.parts() if isinstance(found, Shape) else {}
+    assert not {"Ticket #", "case_no"} & {name for names in used.values() for name in names}

@@ -79,3 +79,16 @@ def test_a_question_names_one_that_works_as_it_stands() -> None:
 def test_many_columns_are_cut() -> None:
     assert named([f"c{n}" for n in range(30)]).endswith("and 10 more")
     assert undetected("a", ["x" * 999], "chat", Survey()).message.count("x") < 200
+
+
+def test_who_opens_is_the_user_where_names_say_nothing() -> None:
+    def told(*speakers: str) -> str:
+        rows = table(
+            thread_id=[1, 1, 2], sender=list(speakers), body=TEXTS, timestamp=["2026-01-02"]
+        )
+        return undetected("a.csv", list(rows[0]), "chat", survey(rows)).hint
+
+    assert told("Zoe", "Bob").endswith("roles: {user: [Zoe], assistant: [Bob]}")
+    assert told("Zoe", "visitor").endswith("roles: {user: [visitor], assistant: [Zoe]}")
+    assert told("agent", "Zoe").endswith("roles: {user: [Zoe], assistant: [agent]}")
+    assert "content: body, time: timestamp}" in told("Zoe", "Bob")

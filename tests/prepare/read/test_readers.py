@@ -159,3 +159,10 @@ def test_what_tells_how_a_file_is_read(name: str, expected: str, alone: bool) ->
     assert is_known(Path(name)) is alone
     assert is_known(Path("SMSSpam"), is_named=True) and not is_known(Path("a.pdf"), is_named=True)
     assert "" not in EXTENSIONS
+
+
+def test_keys_that_stand_twice_and_items_that_are_no_objects(tmp_path: Path) -> None:
+    twice = '{"greet": ["hi there"], "greet": ["lost text"], "bye": ["bye now"]}'
+    assert outcomes(tmp_path / "a.json", twice) == ["duplicate_key"]
+    found = outcomes(tmp_path / "a.yaml", "- {prompt: 0123, completion: 12:30}\n- just text\n")
+    assert found == [{"prompt": "0123", "completion": "12:30"}, "not_an_object"]

@@ -125,3 +125,8 @@ def test_named_columns_go_first() -> None:
         "conversation": "ticket_id", "role": "author", "content": "body",
     }  # fmt: skip
     assert found_columns(helpdesk(), columns={"prompt": "body", "label": "author"}) is None
+
+
+def test_a_mistyped_column_makes_no_conversations() -> None:
+    named = {"conversation": "ticket", "role": "author", "content": "body"}
+    assert found_columns(helpdesk(), columns=named) is None

@@ -13,7 +13,7 @@ from ftool.prepare.read.yaml_text import read_yaml
         ("on: [push]\n1: x\n2.5: y\n", {"on": ["push"], "1": "x", "2.5": "y"}),
         ("day: 2024-13-45\n", {"day": "2024-13-45"}),
         ("day: 2024-01-02\nyes: no\n", {"day": "2024-01-02", "yes": "no"}),
-        ("n: 3\nf: 1.5\nz: null\n", {"n": 3, "f": 1.5, "z": None}),
+        ("n: 3\nf: 1.5\nz: null\n", {"n": "3", "f": "1.5", "z": None}),
         ("", None),
     ],
 )

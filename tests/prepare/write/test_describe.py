@@ -159,14 +159,17 @@ def test_what_is_too_many(
 
 
 def test_too_many_are_told_with_some_places(tmp_path: Path) -> None:
-    records = [{"source": "a.csv", "line": n, "reason": "empty_row"} for n in (2, 4, 6, 8)]
-    records += [{"source": "a.csv", "line": 9, "reason": "not_sampled"}] * 50
+    row = {"source": "a.csv", "detail": ""}
+    records = [{**row, "line": n, "reason": "invalid_role"} for n in (2, 4, 6, 8)]
+    records[0]["detail"] = "message 2: 'note' spoke"
+    records += [{**row, "line": 9, "reason": "not_sampled"}] * 50
     file = tmp_path / "rejected.jsonl"
     file.write_text("".join(json.dumps(record) + "\n" for record in records))
-    rejected = {"not_sampled": 50, "empty_row": 4}
+    rejected = {"not_sampled": 50, "invalid_role": 4}
     assert too_many(recipe(), 15, rejected, file) == (
         "4 of 15 rows were rejected; data.max_rejected_ratio allows 0.25\n"
-        "        4  empty_row: the row is blank (a.csv:2, a.csv:4, a.csv:6)"
+        "        4  invalid_role: the row has a message by an unknown role (a.csv:2, a.csv:4, "
+        "a.csv:6)\n           such as message 2: 'note' spoke"
     )
     assert too_many(recipe(1), 4, rejected, file).startswith(
         "4 of 4 rows were rejected; none is left\n"
@@ -203,14 +206,14 @@ def test_how_columns_were_read_is_told(tmp_path: Path) -> None:
     for shard in table.shards:
         shard.about["readings"].append(reading)  # type: ignore[union-attr]
         shard.about["mended"]["tail_cut"] = 2  # type: ignore[index]
-    found = describe.readings(table, [Source(path=str(tmp_path / "a.csv"))])
-    assert found == [{"source": "a.csv", "readings": [reading]}]
+    found = describe.readings(table.shards, [Source(path=str(tmp_path / "a.csv"))])
+    assert found == [{"source": "a.csv", "readings": [{"file": "0.csv", **reading}]}]
     expected = "a.csv: prompt <- subject, body; label <- team; not read: id"
     assert describe.reading_line("a.csv", reading) == expected
     assert describe.mended(table) == {"tail_cut": 4}
+    assert list(describe.reading_lines(found)) == [expected]
     told = manifest(readings=found, mended={"tail_cut": 4})
-    assert notes(told, table, np.zeros(2, np.int8))[:2] == [
-        expected,
+    assert notes(told, table, np.zeros(2, np.int8))[:1] == [
         "4 conversations: what follows the last answer cut (tail_cut)",
     ]
 
