@@ -451,6 +451,12 @@ class LeftOut:
     why: str = ""
     hint: str = ""
 
+    @classmethod
+    def of(cls, error: UnwritableError, example: Example, owner: int) -> "LeftOut":
+        """Return what a refusal of the chat template leaves out."""
+        why = error.message.removeprefix(f"{example.id}: ")
+        return cls(error.code, example.id, owner, why, error.hint)
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedExamples:
@@ -485,8 +491,7 @@ def encode_examples(
         for owner, chat in enumerate(_candidates(examples, encoder, max_length)):
             example = examples[owner]
             if isinstance(chat, UnwritableError):
-                why = chat.message.removeprefix(f"{example.id}: ")
-                encoded.left_out.append(LeftOut(chat.code, example.id, owner, why, chat.hint))
+                encoded.left_out.append(LeftOut.of(chat, example, owner))
                 continue
             if example.text is None and not any(one.learned_tokens for one in chat.sequences):
                 raise DataError(f"{example.id}: nothing to learn, no assistant message has content")
