@@ -341,3 +341,52 @@ def test_a_split_of_which_no_row_can_be_written_is_refused(tmp_path, monkeypatch
     with pytest.raises(DataError, match="template_refuses"):
         evaluate(run, split="test", gates=Gates(["accuracy=0"]))
     assert not (run.path / "eval/test/metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "rows", "names"),
+    [
+        (
+            "labels: {'0': bad, '1': good}, columns: {prompt: message, label: intent}",
+            ["message,intent", "parcel lost again,0", "all came in time,1", "never again,0"],
+            ["bad", "good"],
+        ),
+        (
+            "header: none, delimiter: ';', encoding: cp1252, columns: {prompt: 2, label: 1}",
+            ["0;parcel löst again", "1;all came in time", "0;never again"],
+            ["0", "1"],
+        ),
+    ],
+)
+def test_a_file_is_scored_as_the_source_of_the_run_is_read(
+    tmp_path, monkeypatch, source, rows, names
+):
+    monkeypatch.chdir(tmp_path)
+    make_project(tmp_path)
+    head, body = (rows[:1], rows[1:]) if "message" in source else ([], rows)
+    many = [
+        row.replace("again", f"again {n}").replace("time", f"time {n}")
+        for n in range(20)
+        for row in body
+    ]
+    for name, lines in (("trained.csv", many), ("new.csv", body)):
+        (tmp_path / name).write_text("\n".join(head + lines), encoding="cp1252")
+    overrides = [
+        f"data.sources=[{{path: trained.csv, {source}}}]",
+        "data.name=own",
+        "data.dedup.near=null",
+        "train.max_steps=1",
+        "train.validate=null",
+    ]
+    recipe = recipe_of(tmp_path, *overrides)
+    prepare(recipe)
+    run = train(recipe, run="own")
+    assert run.manifest()["dataset"]["label_names"] == names
+    made = recipe_for_file(tmp_path / "new.csv", split="test", like=run.recipe(), label_names=names)
+    data = prepare(made)
+    assert data.rejected == {} and data.count("test") == 3
+    report = evaluate(run, data=data.path, split="test")
+    assert {name: report.per_label[name]["support"] for name in names} == dict(
+        zip(names, (2, 1), strict=True)
+    )
+    assert any("löst" in one.messages[1].content for one in data.examples("test")) == (not head)
