@@ -128,7 +128,7 @@ def test_a_system_message_without_a_role_is_folded_and_told(here):
     recipe = recipe_of(here, f"model.base={here / 'gemma'}")
     run = train(recipe, run="gemma", fresh=True, on_note=notes.append)
     template = run.manifest()["template"]
-    assert template["folds_system"] and list(template["told"]) == ["system_folded"]
+    assert template["folds_system"] and list(template["notes"]) == ["system_folded"]
     assert any("no system role" in note for note in notes)
     evaluate(run, split="validation")
 
@@ -168,12 +168,12 @@ def test_conversations_become_sequences_and_rows_with_tools_are_left_out_by_name
     train_rows = data.examples("train")
     with_calls = [one.id for one in train_rows if any(m.tool_calls for m in one.messages)]
     assert manifest["left_out"] == ({"tools_not_rendered": with_calls} if with_calls else {})
-    assert manifest["template"]["told"] == {"sequence_per_turn": len(train_rows) - len(with_calls)}
+    assert manifest["template"]["notes"] == {"sequence_per_turn": len(train_rows) - len(with_calls)}
     shown = show(recipe, examples=50)
     by_turn = [one for one in shown if "#turn" in one.id]
     assert len(by_turn) == 3 * (len(train_rows) - len(with_calls))
-    (told, begins) = by_turn[1].notes
-    assert "rewrites earlier turns" in told and r"begins with '<think>\n\n</think>" in begins
+    (rewrites, begins) = by_turn[1].notes
+    assert "rewrites earlier turns" in rewrites and r"begins with '<think>\n\n</think>" in begins
     left = [one for one in shown if "#turn" not in one.id]
     assert all("tools_not_rendered" in one.notes[0] for one in left)
 
