@@ -27,7 +27,16 @@ from ftool.metrics import (
 
 METRICS_FILE = "metrics.json"
 PREDICTIONS_FILE = "predictions.jsonl"
-BLOCKS = ("paired", "calibration", "free_answers", "slices", "overlap", "learning", "gates")
+BLOCKS = (
+    "left_out",
+    "paired",
+    "calibration",
+    "free_answers",
+    "slices",
+    "overlap",
+    "learning",
+    "gates",
+)
 """The parts of a report that hold plain values."""
 
 
@@ -59,7 +68,8 @@ class Report:
 
     `data` names what was scored where it is not the run's own dataset, `inputs` has fingerprints
     of the dataset, the run, the weights. `group` is the column whose values were resampled for the
-    intervals, None where rows were. The blocks at the end are plain values: the comparison with
+    intervals, None where rows were. The blocks at the end are plain values: how many rows the chat
+    template does not write, by code, so that they are not scored, the comparison with
     `base` and `floor` row by row, how probabilities agree with correctness, what free generation
     would do, parts of the data by column, rows that were learned from, the curves of the run, and
     the gates that it was held to.
@@ -82,6 +92,7 @@ class Report:
     floor: Comparison | None = None
     group: str | None = None
     data: str | None = None
+    left_out: Mapping[str, int] = field(default_factory=dict)
     paired: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     calibration: Mapping[str, Any] | None = None
     free_answers: Mapping[str, float | None] | None = None

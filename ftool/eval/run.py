@@ -20,9 +20,9 @@ from ftool.artifacts import (
     ignore_note,
     ignore_progress,
 )
-from ftool.errors import RecipeError, RunError
+from ftool.errors import DataError, RecipeError, RunError
 from ftool.eval.judge.findings import NO_COLUMNS, Columns, Questions, Rival, find, questions_of
-from ftool.eval.judge.gate import NAMES_SHOWN, NO_GATES, Gates, bounds_of, judged
+from ftool.eval.judge.gate import NAMES_SHOWN, NO_GATES, Bound, Gates, bounds_of, judged
 from ftool.eval.judge.rivals import read_rival, score_base, score_floor
 from ftool.eval.measure.answers import answer_report, token_metrics
 from ftool.eval.measure.calibration import CERTAIN, uncertainty
@@ -36,14 +36,14 @@ from ftool.eval.show.page import PAGE_FILE, Seen, write_page
 from ftool.example import Example
 from ftool.lock import locked
 from ftool.metrics import LABEL_METRICS, Estimate
-from ftool.model.tokens.encode import Encoder, make_encoder, tell_chosen, today
+from ftool.model.tokens.encode import Encoder, LeftOut, make_encoder, tell_chosen, today
 from ftool.model.weights.adapter import load_run_model
 from ftool.model.weights.load import LoadedModel, choose_device, load_base_model
 from ftool.recipe.blocks.data import Data, Source
 from ftool.recipe.blocks.model import Model
 from ftool.recipe.schema import Recipe
 from ftool.shortage import shortages_told
-from ftool.wording import listed
+from ftool.wording import counted, listed
 
 MEMORY_HINT = "what is predicted stays; close other programs, then run the same command again"
 
@@ -81,7 +81,7 @@ def evaluate(  # noqa: PLR0913 - every one is asked apart
             that it does not keep; a gate of what is not scored.
         RunError: the run's data or base model has changed since, its model is damaged, another
             process works in its folder, or a run to compare with was not scored on these rows.
-        DataError: there is no such split.
+        DataError: there is no such split, or no row of it that the chat template writes.
         DeviceError: memory or disk is not enough.
     """
     run = subject if isinstance(subject, TrainingRun) else None
@@ -110,7 +110,6 @@ def _score(
     has_labels = bool(dataset.label_names) and mode != "loss"
     label_names = dataset.label_names if has_labels else ()
     columns, gates = asked
-    questions = questions_of(recipe.eval, columns, examples, label_names)
     own_metric = _own_metric(recipe, dataset) if has_labels else {}
     lost = dataset.manifest().get("lost_labels", {}) if has_labels else {}
     if lost:
@@ -118,11 +117,20 @@ def _score(
             "labels of which prepare rejected every row, so no number tells of them:"
             f" {listed(list(lost), NAMES_SHOWN)}"
         )
-    bounds = bounds_of(
-        gates, examples, mode=mode, label_names=label_names, own=tuple(own_metric), lost=lost
-    )
+
+    def read(examples: Sequence[Example]) -> tuple[Questions, list[Bound]]:
+        asked = questions_of(recipe.eval, columns, examples, label_names)
+        own = tuple(own_metric)
+        return asked, bounds_of(
+            gates, examples, mode=mode, label_names=label_names, own=own, lost=lost
+        )
+
+    questions, bounds = read(examples)
     production = _production(gates, subject, dataset, split, label_names)
     scorer, weights = _loaded(subject, recipe, dataset, mode, on_note)
+    if left_out := scorer.left_out(examples):
+        examples = _without(examples, left_out, on_note)
+        questions, bounds = read(examples)
     inputs = {"dataset": dataset.fingerprint, "base_model": weights}
     folder = _report_folder(subject, dataset, split)
     answered = partial(
@@ -159,10 +167,31 @@ def _score(
     beside = {name: rival.comparison if rival else None for name, rival in rivals.items()}
     data = None if run and _is_own(run, dataset) else _data_name(dataset, split)
     report = replace(findings.added_to(report.beside(**beside)), data=data)
+    report = report.with_blocks(left_out=dict(Counter(one.code for one in left_out)))
     report = judged(report, bounds, gates)
     seen = Seen(examples, predictions, findings, _first_prompt(scorer, examples))
     _write(folder, report, seen, on_note)
     return report
+
+
+def _without(
+    examples: Sequence[Example], left_out: Sequence[LeftOut], on_note: OnNote
+) -> list[Example]:
+    """Return the examples that are left, and say which ones are not scored.
+
+    Raises:
+        DataError: none is left.
+    """
+    for code, number in Counter(one.code for one in left_out).items():
+        first = next(one for one in left_out if one.code == code)
+        on_note(f"{counted(number, 'row')} not scored ({code}): {first.id}: {first.why}")
+    owners = {one.owner for one in left_out}
+    if len(owners) == len(examples):
+        first = left_out[0]
+        raise DataError(
+            f"no row can be scored ({first.code}): {first.id}: {first.why}", hint=first.hint
+        )
+    return [example for index, example in enumerate(examples) if index not in owners]
 
 
 def _production(

@@ -82,6 +82,12 @@ def _estimate(estimate: Mapping[str, float] | None) -> str:
 
 def _caveats(report: Mapping[str, Any]) -> Iterable[str]:
     """Say what a reader of the numbers must know."""
+    if codes := report.get("left_out"):
+        named = ", ".join(f"{code} {count}" for code, count in codes.items())
+        yield (
+            f"Not scored, for the chat template does not write them:"
+            f" {counted(sum(codes.values()), 'example')} ({named})."
+        )
     if report["mode"] == "rank":
         yield (
             "Answers are the declared label that the model finds most likely; freely generated"

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from io import StringIO
 from pathlib import Path
@@ -16,6 +16,10 @@ from ftool.recipe.document import read_document
 from ftool.recipe.overrides import apply_overrides
 from ftool.recipe.problems import explain, refusal
 from ftool.recipe.schema import Recipe
+
+TEXT_TABLES = (".csv", ".tsv", ".tab", ".txt", ".dat", ".data", "")
+WORKBOOKS = (".xlsx", ".xlsm")
+"""Files that may have no header; those of text may have a delimiter of their own, too."""
 
 
 def load_recipe(
@@ -94,14 +98,16 @@ def recipe_for_file(
         file: the raw data; its place is part of the name of what is prepared, so that files of
             one name do not replace one another.
         split: what its rows become.
-        like: a recipe whose columns, system message, cleaning and evaluation hold.
+        like: a recipe whose system message, cleaning and evaluation hold, and what its first source
+            says of columns, labels and roles; of header, delimiter and encoding where they mean
+            something for the file.
         label_names: the closed set of labels; found in the file when empty.
     """
     values: dict[str, Any] = {"name": "scored", "data": {}}
     source: dict[str, Any] = {"path": file.name, "split": split}
     if like is not None:
         values = like.model_dump(mode="json", by_alias=True)
-        source["columns"] = values["data"]["sources"][0]["columns"]
+        source |= _settings_for(file, values["data"]["sources"][0])
         _move_paths(values, like.folder, file.parent)
         # What concerns train alone does not concern rows that are scored.
         values["data"]["decontaminate"] = []
@@ -115,6 +121,19 @@ def recipe_for_file(
     recipe = Recipe.model_validate(values)
     recipe._folder = file.parent.resolve()
     return recipe
+
+
+def _settings_for(file: Path, source: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings of a source that mean something for another file."""
+    extension = Path(file.name.lower().removesuffix(".gz")).suffix
+    names = ["columns", "labels", "roles"]
+    if extension in (*TEXT_TABLES, *WORKBOOKS):
+        names.append("header")
+    if extension in TEXT_TABLES:
+        names.append("delimiter")
+    if extension not in (*WORKBOOKS, ".parquet"):
+        names.append("encoding")
+    return {name: source[name] for name in names}
 
 
 def shipped_recipes() -> dict[str, Path]:

@@ -11,7 +11,7 @@ from ftool.errors import DataError, did_you_mean
 from ftool.eval.measure.statistics import stratified_sample
 from ftool.example import NOT_LEARNED, SPLITS, EncodedExample, Example
 from ftool.model.tokens.encode import (
-    TOLD,
+    NOTES,
     Encoder,
     make_encoder,
     tell_chosen,
@@ -186,12 +186,12 @@ def _conversation(
     except UnwritableError as error:
         yield EncodedExample(example.id, (), ()), [f"left out ({error.code}): {error.message}"]
         return
-    told = [TOLD[code].format(count="this one") for code in sorted(chat.told)]
+    sentences = [NOTES[code].format(count="this one") for code in sorted(chat.note_codes)]
     if not chat.sequences:
         yield EncodedExample(example.id, (), ()), [NOTHING]
     for encoded, turn in zip(chat.sequences, chat.last_turns, strict=True):
         own, notes = _sequence(up_to_turn(example, turn), encoded, split, encoder, limit)
-        yield own, [*told, *notes]
+        yield own, [*sentences, *notes]
 
 
 def _sequence(

@@ -17,8 +17,8 @@ from ftool.model.compute.batch import micro_batch
 from ftool.model.compute.forward import enable_rows, unwrapped
 from ftool.model.compute.memory import Memory, checkpoint_activations, estimate_memory
 from ftool.model.tokens.encode import (
+    NOTES,
     OVERLONG,
-    TOLD,
     EncodedExamples,
     Encoder,
     LeftOut,
@@ -63,7 +63,7 @@ class Assembled:
     encoder: Encoder
     examples: list[EncodedExample]
     left_out: list[LeftOut]
-    told: Mapping[str, int]
+    notes: Mapping[str, int]
     plan: Plan
     layout: Layout
     memory: Memory | None
@@ -143,7 +143,7 @@ def assemble(
         encoder=encoder,
         examples=examples,
         left_out=encoded.left_out,
-        told=dict(encoded.told),
+        notes=dict(encoded.notes),
         plan=plan,
         layout=layout,
         memory=memory,
@@ -210,8 +210,8 @@ def _encode_train(
     )
     for sentence in _left_out(encoded.left_out, max_length):
         note(sentence)
-    for code, number in sorted(encoded.told.items()):
-        note(TOLD[code].format(count=counted(number, "train conversation")))
+    for code, number in sorted(encoded.notes.items()):
+        note(NOTES[code].format(count=counted(number, "train conversation")))
     if encoded.examples:
         return encoded
     if not encoded.left_out:

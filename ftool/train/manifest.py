@@ -52,7 +52,7 @@ def run_manifest(
             "settings": {**parts.recipe.model.template_settings, **parts.encoder.chosen},
             "date": parts.plan.template_date,
             "folds_system": parts.encoder.template.habits.folds_system,
-            "told": dict(sorted(parts.told.items())),
+            "notes": dict(sorted(parts.notes.items())),
         },
         "environment": environment(parts.device),
         "identity": identity,

@@ -79,6 +79,7 @@ def test_the_shape_of_metrics_json() -> None:
         "base",
         "floor",
         "group",
+        "left_out",
         "paired",
         "calibration",
         "free_answers",

@@ -3,10 +3,11 @@ import shutil
 
 import pytest
 from sklearn.metrics import accuracy_score, precision_recall_fscore_support
-from tiny import make_project, write_tickets
+from tiny import CHAT_TEMPLATE, make_project, recipe_of, tiny_tokenizer, write_tickets
 
 from ftool.artifacts import PreparedDataset, TrainingRun
 from ftool.errors import DataError, RecipeError, RunError
+from ftool.eval.judge.caveats import caveats
 from ftool.eval.judge.findings import Columns
 from ftool.eval.judge.gate import Gates
 from ftool.eval.report import Report
@@ -278,3 +279,114 @@ def test_the_base_answers_every_example_where_that_is_asked(run):
     recipe = load_recipe(run.path / "recipe.yaml", ["eval.base_examples=null"])
     report = evaluate(run, recipe=recipe, split="train")
     assert report.base.examples == report.examples
+
+
+def train_choosy(folder, words):
+    """Train with a template that refuses conversations in which one of some texts stands."""
+    recipe = make_project(folder, extra="  max_steps: 1\n  validate: null\n")
+    tokenizer = tiny_tokenizer()
+    tokenizer.chat_template = (
+        f"{{% for one in messages %}}{{% for word in {sorted(words)} %}}"
+        "{% if word in one.content %}"
+        "{{ raise_exception('not this') }}{% endif %}{% endfor %}{% endfor %}" + CHAT_TEMPLATE
+    )
+    tokenizer.save_pretrained(folder / "base")
+    return train(recipe)
+
+
+@pytest.mark.parametrize("mode", ["rank", "generate", "loss"])
+def test_rows_that_the_template_does_not_write_are_left_out_by_code(tmp_path, monkeypatch, mode):
+    monkeypatch.chdir(tmp_path)
+    make_project(tmp_path)
+    data = PreparedDataset.open(tmp_path / "data/tiny")
+    refused = [one for one in data.examples("test") if "refund" in one.messages[1].content]
+    refused += data.examples("test")[:1]  # by which labels would be encoded
+    texts = {one.messages[1].content for one in refused}
+    run = train_choosy(tmp_path, texts)
+    settings = recipe_of(tmp_path, f"eval.mode={mode}", "eval.max_new_tokens=4")
+    notes = []
+    report = evaluate(run, recipe=settings, split="test", on_note=notes.append)
+    left = len({one.id for one in refused})
+    assert report.left_out == {"template_refuses": left}
+    assert report.examples == data.count("test") - left > 0
+    assert report.base.examples == report.examples
+    folder = run.path / "eval/test"
+    stored = json.loads((folder / "metrics.json").read_text())
+    assert stored["left_out"] == report.left_out and Report.read(folder) == report
+    ids = {json.loads(row)["id"] for row in (folder / "predictions.jsonl").read_text().splitlines()}
+    assert ids == {one.id for one in data.examples("test")} - {one.id for one in refused}
+    assert sum("template_refuses" in one for one in caveats(report)) == 1
+    assert sum("template_refuses" in note for note in notes) == 1
+    assert "template_refuses" in (folder / "report.html").read_text()
+    assert evaluate(run, recipe=settings, split="validation").left_out == {}
+
+
+def test_gates_are_read_again_of_the_rows_that_are_left(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run = train_choosy(
+        tmp_path, ["late", "box", "courier", "delivered", "missing", "seen", "where"]
+    )
+    evaluate(run, split="test")
+    for gate in ("recall[delivery]=0", "accuracy=0"):  # of no row, of one label alone
+        with pytest.raises(RecipeError, match="cannot be judged"):
+            evaluate(run, split="test", gates=Gates([gate]))
+
+
+def test_a_split_of_which_no_row_can_be_written_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_project(tmp_path)
+    data = PreparedDataset.open(tmp_path / "data/tiny")
+    texts = [one.messages[1].content for one in data.examples("test")]
+    run = train_choosy(tmp_path, texts)
+    with pytest.raises(DataError, match="template_refuses"):
+        evaluate(run, split="test", gates=Gates(["accuracy=0"]))
+    assert not (run.path / "eval/test/metrics.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "rows", "names"),
+    [
+        (
+            "labels: {'0': bad, '1': good}, columns: {prompt: message, label: intent}",
+            ["message,intent", "parcel lost again,0", "all came in time,1", "never again,0"],
+            ["bad", "good"],
+        ),
+        (
+            "header: none, delimiter: ';', encoding: cp1252, columns: {prompt: 2, label: 1}",
+            ["0;parcel löst again", "1;all came in time", "0;never again"],
+            ["0", "1"],
+        ),
+    ],
+)
+def test_a_file_is_scored_as_the_source_of_the_run_is_read(
+    tmp_path, monkeypatch, source, rows, names
+):
+    monkeypatch.chdir(tmp_path)
+    make_project(tmp_path)
+    head, body = (rows[:1], rows[1:]) if "message" in source else ([], rows)
+    many = [
+        row.replace("again", f"again {n}").replace("time", f"time {n}")
+        for n in range(20)
+        for row in body
+    ]
+    for name, lines in (("trained.csv", many), ("new.csv", body)):
+        (tmp_path / name).write_text("\n".join(head + lines), encoding="cp1252")
+    overrides = [
+        f"data.sources=[{{path: trained.csv, {source}}}]",
+        "data.name=own",
+        "data.dedup.near=null",
+        "train.max_steps=1",
+        "train.validate=null",
+    ]
+    recipe = recipe_of(tmp_path, *overrides)
+    prepare(recipe)
+    run = train(recipe, run="own")
+    assert run.manifest()["dataset"]["label_names"] == names
+    made = recipe_for_file(tmp_path / "new.csv", split="test", like=run.recipe(), label_names=names)
+    data = prepare(made)
+    assert data.rejected == {} and data.count("test") == 3
+    report = evaluate(run, data=data.path, split="test")
+    assert {name: report.per_label[name]["support"] for name in names} == dict(
+        zip(names, (2, 1), strict=True)
+    )
+    assert any("löst" in one.messages[1].content for one in data.examples("test")) == (not head)

@@ -46,3 +46,11 @@ def test_the_curve_shows_loss_and_validations():
     text = learning_curve(steps, best_step=2, best="Best at 2.")
     assert "4.000 `█▅▁` 2.000" in text
     assert "| 2 (best) | 3.000 | 2.500 | 0.500 |" in text and text.endswith("Best at 2.")
+
+
+def test_what_was_not_scored_is_said():
+    made = report(0.9, 0.8, left_out={"template_refuses": 3})
+    text = results({"test": made}, dataset_fingerprint="d", best_step=None)
+    assert "3 examples (template_refuses 3)" in text
+    made = report(0.9, 0.8, left_out={})
+    assert "Not scored" not in results({"test": made}, dataset_fingerprint="d", best_step=None)

@@ -4,7 +4,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ftool.errors import RecipeError
+from ftool.errors import DataError, RecipeError
+from ftool.prepare.read.readers import EXTENSIONS, NAMED_ONLY
+from ftool.prepare.read.sources import find_inputs
+from ftool.recipe.blocks.data import Source
 from ftool.recipe.file import (
     dump_recipe,
     find_recipe,
@@ -112,6 +115,33 @@ def test_files_of_one_name_have_places_of_their_own(tmp_path: Path) -> None:
     assert len(set(names)) == 2 and all(name.startswith("tickets-") for name in names)
     assert made[0].eval.metric == "../mine.py:score"  # the recipe's own, not one beside the data
     assert (made[0].data.split.validation, made[0].data.split.test) == (0, 0)
+
+
+SAID = {"labels": {"0": "bad"}, "roles": {"assistant": ["agent"]}, "columns": {"prompt": 1}}
+OF_THE_FILE = {"header": "none", "delimiter": ";", "encoding": "latin-1"}
+DEFAULTS = {"header": "auto", "delimiter": None, "encoding": None}
+
+
+@pytest.mark.parametrize("extension", [*EXTENSIONS, *NAMED_ONLY, ".csv.gz", ".JSONL", ".Parquet"])
+def test_a_file_is_read_as_the_recipe_says_as_far_as_that_means_something(
+    tmp_path: Path, extension: str
+) -> None:
+    like = load_recipe(write(tmp_path))
+    like.data.sources[0] = Source.model_validate({"path": "x.csv", **SAID, **OF_THE_FILE})
+    file = tmp_path / f"new{extension}"
+    file.touch()
+    (source,) = recipe_for_file(file, split="test", like=like).data.sources
+    made = source.model_dump(exclude_defaults=True)
+    assert {name: made[name] for name in SAID} == SAID
+    # Every setting is kept that is not refused for such a file.
+    for name, value in OF_THE_FILE.items():
+        alone = Source.model_validate({"path": file.name, name: value})
+        try:
+            find_inputs(tmp_path, [alone], lambda note: None)
+        except DataError:
+            value = DEFAULTS[name]
+        assert getattr(source, name) == value
+    find_inputs(tmp_path, [source], lambda note: None)
 
 
 def test_a_recipe_that_moves_still_finds_its_files(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,10 +15,10 @@ from hypothesis import strategies as st
 from reliability.harness import METHODS, TESTS, copied, run_task, training
 
 from ftool.artifacts import PreparedDataset, TrainingRun
-from ftool.errors import DataError
 from ftool.example import NOT_LEARNED, Example, Message
-from ftool.model.answers.generate import generate_texts
+from ftool.model.answers.generate import generated_batches
 from ftool.model.tokens.encode import encode_examples, make_encoder
+from ftool.model.tokens.template import UnwritableError
 from ftool.model.weights.adapter import load_run_model
 from ftool.model.weights.load import load_tokenizer
 from ftool.recipe.blocks.model import Model
@@ -37,54 +38,65 @@ def chat(*contents, system=""):
 chats = st.lists(CONTENTS, min_size=2, max_size=6).filter(lambda t: len(t) % 2 == 0)
 
 
-def encoded_as(family, example):
-    """Return encoder and encoded example, or None where the template refuses the conversation."""
-    encoder = make_encoder(family_tokenizer(family))
-    try:
-        return encoder, encoder.example(example)
-    except DataError:
-        return encoder, None
+REFUSED = {"escaping": "marker_in_content"}
+"""Families that refuse some of the conversations, and by which code."""
+
+
+def try_chats(check, family, *, most=50, **others):
+    """Check what training learns of conversations; count those that the family may refuse."""
+    counts, encoder = Counter(), make_encoder(family_tokenizer(family))
+
+    @settings(max_examples=most, deadline=None)
+    @given(contents=chats, **others)
+    def check_one(contents, **own):
+        (found,) = encoder.many([chat(*contents)])
+        if isinstance(found, UnwritableError):
+            counts[found.code] += 1
+            return
+        counts["checked"] += 1
+        check(encoder, found.sequences, contents, **own)
+
+    check_one()
+    assert counts.keys() <= {"checked", REFUSED.get(family)}
+    assert counts["checked"] >= most // 4
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=50, deadline=None)
-@given(contents=chats)
-def test_one_start_token_and_every_answer_ends(family, contents):
-    encoder, encoded = encoded_as(family, chat(*contents))
-    if encoded is None:
-        return
-    start = encoder.tokenizer.bos_token_id
-    wanted = "bos_token" in encoder.tokenizer.chat_template
-    answers = 0
-    for one in encoder.chat(chat(*contents)).sequences:
-        ids, labels = one.input_ids, one.labels
-        if start is not None:
-            assert ids.count(start) == wanted
-            assert not wanted or (ids[0] == start and labels[0] == NOT_LEARNED)
-        # Every stretch that is learned is an answer, and its end token is learned behind it.
-        ends = [
-            place
-            for place, label in enumerate(labels)
-            if label != NOT_LEARNED and (*labels, NOT_LEARNED)[place + 1] == NOT_LEARNED
-        ]
-        answers += len(ends)
-        assert all(ids[place] == encoder.end_of_turn_id for place in ends)
-        assert all(label in (NOT_LEARNED, token) for token, label in zip(ids, labels, strict=True))
-    assert answers == len(contents) // 2
+def test_one_start_token_and_every_answer_ends(family):
+    def check(encoder, sequences, contents):
+        start = encoder.tokenizer.bos_token_id
+        wanted = "bos_token" in encoder.tokenizer.chat_template
+        answers = 0
+        for one in sequences:
+            ids, labels = one.input_ids, one.labels
+            if start is not None:
+                assert ids.count(start) == wanted
+                assert not wanted or (ids[0] == start and labels[0] == NOT_LEARNED)
+            # Every stretch that is learned is an answer, its end token learned behind it.
+            ends = [
+                index
+                for index, label in enumerate(labels)
+                if label != NOT_LEARNED and (*labels, NOT_LEARNED)[index + 1] == NOT_LEARNED
+            ]
+            answers += len(ends)
+            assert all(ids[index] == encoder.end_of_turn_id for index in ends)
+            pairs = zip(ids, labels, strict=True)
+            assert all(label in (NOT_LEARNED, token) for token, label in pairs)
+        assert answers == len(contents) // 2
+
+    try_chats(check, family)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-@settings(max_examples=50, deadline=None)
-@given(contents=chats)
-def test_a_prompt_is_the_beginning_that_was_trained(family, contents):
-    example = chat(*contents)
-    encoder, encoded = encoded_as(family, example)
-    if encoded is None:
-        return
-    prompt = encoder.prompt(example)
-    assert list(encoded.input_ids[: len(prompt)]) == prompt
-    assert encoded.labels[len(prompt) :] == encoded.input_ids[len(prompt) :]
-    assert list(encoded.input_ids[len(prompt) :]) == encoder.completion(example, contents[-1])
+def test_a_prompt_is_the_beginning_that_was_trained(family):
+    def check(encoder, sequences, contents):
+        example, last = chat(*contents), sequences[-1]
+        prompt = encoder.prompt(example)
+        assert list(last.input_ids[: len(prompt)]) == prompt
+        assert last.labels[len(prompt) :] == last.input_ids[len(prompt) :]
+        assert list(last.input_ids[len(prompt) :]) == encoder.completion(example, contents[-1])
+
+    try_chats(check, family)
 
 
 def eval_asking(notes, *, project, mode):
@@ -114,7 +126,7 @@ def test_evaluation_asks_what_training_began_with(finished, tmp_path, mode):
     assert outcome.code == 0, outcome
     encoder = make_encoder(load_tokenizer(Model(base=str(project / "base"))))
     examples = PreparedDataset.open(project / "data/tiny").examples("train")
-    trained = [encoder.example(example).input_ids for example in examples]
+    trained = [chat.sequences[-1].input_ids for chat in encoder.many(examples)]
     asked = json.loads(outcome.notes[0])
     assert len(asked) == len(trained) > 20
     for prompt, ids, example in zip(asked, trained, examples, strict=True):
@@ -123,22 +135,19 @@ def test_evaluation_asks_what_training_began_with(finished, tmp_path, mode):
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("overlong", ["reject", "trim_prompt"])
-@settings(max_examples=30, deadline=None)
-@given(contents=chats, max_length=st.integers(8, 80))
-def test_no_answer_and_no_end_is_cut(family, overlong, contents, max_length):
-    example = chat(*contents)
-    encoder, whole = encoded_as(family, example)
-    if whole is None:
-        return
-    answer = encoder.completion(example, contents[-1])
-    found = encode_examples([example], encoder, max_length=max_length, overlong=overlong)
-    sequences = encoder.chat(example).sequences
-    assert len(found.examples) + len(found.overlong) == len(sequences)
-    for encoded in found.examples:
-        assert len(encoded.input_ids) <= max_length
-        assert encoded.labels[-1] == answer[-1] == encoder.end_of_turn_id
-        if encoded.id == sequences[-1].id:
-            assert list(encoded.labels[-len(answer) :]) == answer
+def test_no_answer_and_no_end_is_cut(family, overlong):
+    def check(encoder, sequences, contents, max_length):
+        example = chat(*contents)
+        answer = encoder.completion(example, contents[-1])
+        found = encode_examples([example], encoder, max_length=max_length, overlong=overlong)
+        assert len(found.examples) + len(found.overlong) == len(sequences)
+        for encoded in found.examples:
+            assert len(encoded.input_ids) <= max_length
+            assert encoded.labels[-1] == answer[-1] == encoder.end_of_turn_id
+            if encoded.id == sequences[-1].id:
+                assert list(encoded.labels[-len(answer) :]) == answer
+
+    try_chats(check, family, most=30, max_length=st.integers(8, 80))
 
 
 LOADED = """
@@ -189,11 +198,13 @@ def test_what_was_memorized_is_said_again_and_ended(clean, tmp_path):
     encoder = make_encoder(loaded.tokenizer)
     examples = PreparedDataset.open(project / "data/tiny").examples("train")
     prompts = [encoder.prompt(example) for example in examples]
-    said = generate_texts(
+    said = dict[int, str]()
+    for batch in generated_batches(
         loaded.model.eval(),
         loaded.tokenizer,
         prompts,
         end_id=encoder.end_of_turn_id,
         max_new_tokens=30,
-    )
-    assert said == [example.completion for example in examples]
+    ):
+        said.update(batch)
+    assert said == dict(enumerate(example.completion for example in examples))

@@ -16,7 +16,7 @@ from transformers import PreTrainedTokenizerFast
 from ftool.artifacts import data_settings
 from ftool.errors import DataError, RecipeError
 from ftool.example import EncodedExample, Example, Message
-from ftool.model.tokens.encode import TOLD, encode_examples, make_encoder
+from ftool.model.tokens.encode import NOTES, encode_examples, make_encoder
 from ftool.model.weights.load import load_base_model, load_config, load_tokenizer
 from ftool.recipe.blocks.data import Data, Source
 from ftool.recipe.blocks.model import Model
@@ -185,7 +185,7 @@ def test_a_start_token_is_neither_added_to_the_template_nor_read_from_the_data(
     )
     example = chat("a", Message("user", word), Message("assistant", "x"))
     shown = show_one(example, tmp_path, base, tokenizer=tokenizer)
-    assert shown.notes == ((TOLD["marker_as_text"].format(count="this one"),) * (word != "box"))
+    assert shown.notes == ((NOTES["marker_as_text"].format(count="this one"),) * (word != "box"))
     assert shown.pieces[0].text.startswith("<|im_start|>user\n" + word)
 
 

@@ -7,6 +7,7 @@ from accelerate import Accelerator
 from peft import LoraConfig, get_peft_model
 from tiny import tiny_model
 from transformers import Trainer, TrainingArguments, get_scheduler
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
 from ftool.errors import RunError
 from ftool.example import EncodedExample
@@ -59,10 +60,18 @@ def with_adapter(model):
 MODELS = {"full": lambda: tiny_model(), "lora": lambda: with_adapter(tiny_model())}
 
 
-def run(model, settings, data, *, micro=8, total=6, shared=False):
+def run(model, settings, data, *, micro=8, total=6, shared=False, gradients=None):
+    """Return the losses of the steps and the weights; `gradients` gets those of the first step."""
     assert not shared or enable_rows(model, data)
     accelerator = Accelerator(cpu=True)
     model, optimizer = accelerator.prepare(model, make_optimizer(model, settings.train))
+
+    def keep(*_):
+        if gradients is not None and not gradients:
+            named = model.named_parameters()
+            gradients.update({name: p.grad.clone() for name, p in named if p.grad is not None})
+
+    optimizer.optimizer.register_step_pre_hook(keep)
     steps = training_steps(
         model,
         optimizer,
@@ -74,20 +83,37 @@ def run(model, settings, data, *, micro=8, total=6, shared=False):
     return [step.loss for step in steps], {n: p.detach() for n, p in model.named_parameters()}
 
 
+@pytest.fixture
+def norms_in_float64(monkeypatch):
+    """Let norms compute in the dtype of the model; transformers' always round to float32."""
+
+    def forward(self, states):
+        variance = states.pow(2).mean(-1, keepdim=True)
+        return self.weight * states * torch.rsqrt(variance + self.variance_epsilon)
+
+    monkeypatch.setattr(LlamaRMSNorm, "forward", forward)
+
+
+@pytest.mark.usefixtures("norms_in_float64")
 @pytest.mark.parametrize("method", MODELS)
 @pytest.mark.parametrize(("micro", "shared"), [(1, False), (3, False), (3, True), (8, True)])
 def test_k_micro_batches_equal_one_batch(method, micro, shared):
     # In float64: AdamW makes a whole step of a gradient that is only rounding, so in float32 some
-    # weights of any two orders of summation part, whatever the loop does. Rows with shared prefixes
-    # round gradients at 1e-9, which the first step makes thousands of times larger, for its second
-    # moments are as small.
+    # weights of any two orders of summation part, whatever the loop does.
     settings, data = recipe(), examples()
-    losses, weights = run(MODELS[method]().double(), settings, data, micro=8)
-    divided = run(MODELS[method]().double(), settings, data, micro=micro, shared=shared)
-    assert divided[0] == pytest.approx(losses, abs=1e-6 if shared else 1e-12)
+    gradients, other = {}, {}
+    losses, weights = run(MODELS[method]().double(), settings, data, gradients=gradients)
+    divided = run(
+        *(MODELS[method]().double(), settings, data),
+        **{"micro": micro, "shared": shared, "gradients": other},
+    )
+    assert divided[0] == pytest.approx(losses, abs=1e-12)
+    assert gradients.keys() == other.keys() and len(gradients) > 10
+    for name, value in gradients.items():
+        assert value.any() or "lora_A" in name  # behind lora_B, which begins as zero
+        torch.testing.assert_close(other[name], value, rtol=1e-9, atol=1e-15)
     for name, value in weights.items():
-        atol = 1e-5 if shared else 1e-12
-        torch.testing.assert_close(divided[1][name], value, rtol=0, atol=atol)
+        torch.testing.assert_close(divided[1][name], value, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("method", MODELS)
@@ -126,9 +152,21 @@ def collate(rows):
 
 
 class InOrder(Trainer):
-    """Theirs, in our order of examples and by our schedule, which begins above zero."""
+    """Theirs, in our order of examples."""
 
     micro_losses: list
+
+    def _get_train_sampler(self, *args, **kwargs):
+        return torch.utils.data.SequentialSampler(self.train_dataset)
+
+    def training_step(self, *args, **kwargs):
+        loss = super().training_step(*args, **kwargs)
+        self.micro_losses.append(loss.item())
+        return loss
+
+
+class BeganAboveZero(InOrder):
+    """Theirs by our warm-up, which leaves out the first value of theirs: a step of 0."""
 
     def create_scheduler(self, num_training_steps, optimizer=None):
         optimizer = optimizer or self.optimizer
@@ -143,33 +181,55 @@ class InOrder(Trainer):
             self.lr_scheduler.step()
         return self.lr_scheduler
 
-    def _get_train_sampler(self, *args, **kwargs):
-        return torch.utils.data.SequentialSampler(self.train_dataset)
-
-    def training_step(self, *args, **kwargs):
-        loss = super().training_step(*args, **kwargs)
-        self.micro_losses.append(loss.item())
-        return loss
-
 
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("method", MODELS)
 @pytest.mark.parametrize("schedule", ["cosine", "linear"])
 def test_the_loop_equals_the_stock_trainer_step_by_step(method, schedule, tmp_path):
     settings = recipe(schedule=schedule, warmup_ratio=0.2, max_grad_norm=0.5)
+    theirs = MODELS[method]()
+    theirs_losses = train_stock(BeganAboveZero, theirs, settings, tmp_path, warmup_steps=2)
+    losses, weights = run(MODELS[method](), settings, examples(24), micro=4)
+    assert theirs_losses == pytest.approx(losses, abs=1e-5)
+    for name, value in theirs.named_parameters():
+        torch.testing.assert_close(weights[name], value.detach(), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.usefixtures("norms_in_float64")
+@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
+@pytest.mark.parametrize("method", MODELS)
+@pytest.mark.parametrize("schedule", ["cosine", "linear"])
+def test_without_a_warm_up_the_schedule_is_the_stock_trainers(method, schedule, tmp_path):
+    settings = recipe(schedule=schedule, warmup_ratio=0, max_grad_norm=0.5)
+    theirs = MODELS[method]().double()
+    theirs_losses = train_stock(InOrder, theirs, settings, tmp_path, compute_loss_func=mean_loss)
+    losses, weights = run(MODELS[method]().double(), settings, examples(24), micro=4)
+    assert theirs_losses == pytest.approx(losses, abs=1e-12)
+    for name, value in theirs.named_parameters():
+        # AdamW enlarges what rounding makes of a gradient near zero.
+        torch.testing.assert_close(weights[name], value.detach(), rtol=0, atol=1e-10)
+
+
+def mean_loss(outputs, labels, num_items_in_batch):
+    """Return the stock loss without its rounding to float32."""
+    logits, targets = outputs.logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten()
+    return torch.nn.functional.cross_entropy(logits, targets, reduction="sum") / num_items_in_batch
+
+
+def train_stock(stock, model, settings, folder, *, warmup_steps=0, **own):
+    """Train on the examples in our order by a stock Trainer; return the losses of the steps."""
     data = examples(24)
     order = [i for step in range(6) for i in global_batch(24, 8, seed=settings.seed, step=step)]
-    theirs = MODELS[method]()
-    trainer = InOrder(
-        model=theirs,
+    trainer = stock(
+        model=model,
         args=TrainingArguments(
-            output_dir=str(tmp_path),
+            output_dir=str(folder),
             per_device_train_batch_size=4,
             gradient_accumulation_steps=2,
             max_steps=6,
             learning_rate=1e-2,
-            lr_scheduler_type=schedule,
-            warmup_steps=2,
+            lr_scheduler_type=settings.train.schedule,
+            warmup_steps=warmup_steps,
             weight_decay=0.1,
             max_grad_norm=0.5,
             logging_steps=1,
@@ -181,14 +241,12 @@ def test_the_loop_equals_the_stock_trainer_step_by_step(method, schedule, tmp_pa
         ),
         train_dataset=OurOrder(data, order),
         data_collator=collate,
+        **own,
     )
     trainer.micro_losses = []
     trainer.train()
     pairs = zip(trainer.micro_losses[::2], trainer.micro_losses[1::2], strict=True)
-    losses, weights = run(MODELS[method](), settings, data, micro=4)
-    assert [sum(pair) for pair in pairs] == pytest.approx(losses, abs=1e-5)
-    for name, value in theirs.named_parameters():
-        torch.testing.assert_close(weights[name], value.detach(), rtol=1e-5, atol=1e-5)
+    return [sum(pair) for pair in pairs]
 
 
 @pytest.mark.parametrize("method", MODELS)

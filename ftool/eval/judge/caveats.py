@@ -24,6 +24,9 @@ def caveats(report: Report) -> list[str]:
 
 def _of_the_data(report: Report) -> Iterator[str]:
     is_own = report.data is None
+    if left_out := sum(report.left_out.values()):
+        codes = ", ".join(f"{code} {count:,}" for code, count in report.left_out.items())
+        yield f"{left_out:,} of {report.examples + left_out:,} rows are not scored: {codes}"
     if is_own and report.split == "train":
         yield "the model has learned from these rows: this is no test of it"
     elif report.overlap and report.overlap["shared"]:

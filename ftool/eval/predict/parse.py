@@ -27,11 +27,6 @@ def without_reasoning(output: str) -> str:
     return _REASONING_END.sub("", output, count=1)
 
 
-def parse_label(output: str, label_names: Sequence[str]) -> str | None:
-    """Return the declared label that an output names, or None; see `read_label`."""
-    return read_label(output, label_names)[0]
-
-
 def read_label(output: str, label_names: Sequence[str]) -> tuple[str | None, str | None]:
     """Return the declared label that an output names and the step that read it, or twice None.
 

@@ -18,7 +18,8 @@ from ftool.example import Example
 from ftool.model.answers.generate import generated_batches
 from ftool.model.answers.rank import METHODS, ranked_batches, ranking_method
 from ftool.model.answers.search import Ranking
-from ftool.model.tokens.encode import Encoder
+from ftool.model.tokens.encode import Encoder, LeftOut
+from ftool.model.tokens.template import UnwritableError
 from ftool.model.weights.load import context_tokens, refuse_beyond_embeddings
 from ftool.wording import listed
 
@@ -92,20 +93,36 @@ class Scorer:
             on_progress(stage, done, len(examples))
             yield batch
 
+    def left_out(self, examples: Sequence[Example]) -> list[LeftOut]:
+        """Return the conversations that the chat template does not write, and why.
+
+        Training leaves them out, too; to score one is refused.
+        """
+        found = list[LeftOut]()
+        for index, example in enumerate(examples):
+            try:
+                if example.text is None and self.mode == "loss":
+                    self.encoder.chat(example)
+                elif example.text is None:
+                    self.encoder.prompt(example)
+            except UnwritableError as error:
+                found.append(LeftOut.of(error, example, index))
+        return found
+
     def ranking_method(self, examples: Sequence[Example]) -> str:
         """Return how the labels of examples are ranked: one of METHODS, as was found out.
 
         Raises:
             DataError: an example is longer than the model's context.
         """
-        labels = self._labels(examples[0])
+        labels = self._labels(examples)
         prompts = self._prompts(examples, max(map(len, labels)))
         return ranking_method(self.model, prompts, labels)
 
     def _rank(
         self, examples: Sequence[Example], known: Set[int], on_note: OnNote
     ) -> Iterator[Predictions]:
-        labels = self._labels(examples[0])
+        labels = self._labels(examples)
         prompts = self._prompts(examples, max(map(len, labels)))
         try:
             method = ranking_method(self.model, prompts, labels)
@@ -121,9 +138,19 @@ class Scorer:
         except ValueError as error:
             raise DataError(f"the labels cannot be told apart by their tokens ({error})") from error
 
-    def _labels(self, example: Example) -> list[list[int]]:
-        """Encode every label as an answer to an example; they begin alike behind all prompts."""
-        labels = [self.encoder.completion(example, name) for name in self.label_names]
+    def _labels(self, examples: Sequence[Example]) -> list[list[int]]:
+        """Encode every label as an answer to the first example behind which one can be written.
+
+        They begin alike behind all prompts.
+        """
+        for example in examples:
+            try:
+                labels = [self.encoder.completion(example, name) for name in self.label_names]
+            except UnwritableError:
+                if example is examples[-1]:
+                    raise
+            else:
+                break
         refuse_beyond_embeddings(self.model, self.encoder.tokenizer, labels)
         return labels
 

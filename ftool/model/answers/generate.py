@@ -13,29 +13,6 @@ BATCH_TOKENS = 8192
 """Prompt tokens of a batch, padding included."""
 
 
-def generate_texts(
-    model: Any,
-    tokenizer: Any,
-    prompts: Sequence[Sequence[int]],
-    *,
-    end_id: int,
-    max_new_tokens: int,
-    batch_size: int = BATCH_SIZE,
-) -> list[str]:
-    """Answer every prompt greedily; see `generated_batches`."""
-    found: dict[int, str] = {}
-    for batch in generated_batches(
-        model,
-        tokenizer,
-        prompts,
-        end_id=end_id,
-        max_new_tokens=max_new_tokens,
-        batch_size=batch_size,
-    ):
-        found.update(batch)
-    return [found[place] for place in range(len(prompts))]
-
-
 @torch.inference_mode()
 def generated_batches(  # noqa: PLR0913 - what a batch is, what is known, how it is read
     model: Any,

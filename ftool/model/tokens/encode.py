@@ -36,7 +36,7 @@ ANSWER = "answer of the assistant"
 HALF_CHARACTER = "\N{REPLACEMENT CHARACTER}"
 
 OVERLONG = "overlong"
-TOLD = {
+NOTES = {
     "sequence_per_turn": "the chat template rewrites earlier turns: each answer of {count} is"
     " learned in a sequence of its own, behind the prompt that it gets in use",
     "system_folded": "the chat template has no system role: in {count} the system message stands in"
@@ -57,15 +57,15 @@ _Part = tuple[str, list[str]]
 
 @dataclass(frozen=True, slots=True)
 class EncodedChat:
-    """A conversation as sequences, the number of the last turn in each, and what is to be told.
+    """A conversation as sequences, the number of the last turn in each, and codes of NOTES.
 
-    `told` has the codes `sequence_per_turn`, `system_folded`, `marker_as_text`,
+    `note_codes` has some of `sequence_per_turn`, `system_folded`, `marker_as_text`,
     `reasoning_not_rendered` and `text_not_rendered`.
     """
 
     sequences: list[EncodedExample]
     last_turns: list[int]
-    told: frozenset[str] = frozenset()
+    note_codes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,13 +184,13 @@ class Encoder:
             return found
         joined = None if parts is None else self._joined(example.id, parts, ids_of)
         if joined:
-            return EncodedChat([joined], [found[0].last], self._told(example, found))
+            return EncodedChat([joined], [found[0].last], self._note_codes(example, found))
         try:
             return self._walked(example, found)
         except UnwritableError as error:
             return error
 
-    def _told(self, example: Example, found: Sequence[TurnSequence]) -> frozenset[str]:
+    def _note_codes(self, example: Example, found: Sequence[TurnSequence]) -> frozenset[str]:
         """Return the codes of what a person should know of a conversation."""
         has_system = any(message.role == "system" for message in example.messages)
         codes = {
@@ -216,11 +216,11 @@ class Encoder:
                 walked[-1].add(prompt[len(ids) :], ids_with_answer[len(prompt) :], number)
                 text, ids = before + learned, ids_with_answer
         is_one = len(walked) == 1
-        told = self._told(example, found) | (frozenset() if is_one else {"sequence_per_turn"})
+        own = frozenset() if is_one else frozenset({"sequence_per_turn"})
         return EncodedChat(
             [one.encoded(example.id if is_one else one.name(example.id)) for one in walked],
             [one.last for one in walked],
-            told,
+            self._note_codes(example, found) | own,
         )
 
     def _joined(
@@ -451,18 +451,24 @@ class LeftOut:
     why: str = ""
     hint: str = ""
 
+    @classmethod
+    def of(cls, error: UnwritableError, example: Example, owner: int) -> "LeftOut":
+        """Return what a refusal of the chat template leaves out."""
+        why = error.message.removeprefix(f"{example.id}: ")
+        return cls(error.code, example.id, owner, why, error.hint)
+
 
 @dataclass(frozen=True, slots=True)
 class EncodedExamples:
     """What fitted, the places of the examples that it comes from, and what is left out.
 
-    `told` counts conversations by the codes of an EncodedChat.
+    `notes` counts conversations by the codes of an EncodedChat.
     """
 
     examples: list[EncodedExample]
     owners: list[int]
     left_out: list[LeftOut]
-    told: Counter[str]
+    notes: Counter[str]
 
     @property
     def overlong(self) -> list[str]:
@@ -485,12 +491,11 @@ def encode_examples(
         for owner, chat in enumerate(_candidates(examples, encoder, max_length)):
             example = examples[owner]
             if isinstance(chat, UnwritableError):
-                why = chat.message.removeprefix(f"{example.id}: ")
-                encoded.left_out.append(LeftOut(chat.code, example.id, owner, why, chat.hint))
+                encoded.left_out.append(LeftOut.of(chat, example, owner))
                 continue
             if example.text is None and not any(one.learned_tokens for one in chat.sequences):
                 raise DataError(f"{example.id}: nothing to learn, no assistant message has content")
-            encoded.told.update(chat.told)
+            encoded.notes.update(chat.note_codes)
             for number, one in enumerate(chat.sequences):
                 fitting = one
                 if len(one.input_ids) > max_length and overlong == "trim_prompt":

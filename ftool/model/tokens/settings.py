@@ -5,6 +5,7 @@ evaluation, in the saved model and in whatever program opens that.
 """
 
 import json
+import re
 from collections.abc import Collection, Mapping
 from datetime import datetime
 from functools import lru_cache
@@ -20,6 +21,8 @@ GIVEN = frozenset(
 """What whoever renders a template gives it anyway."""
 NO_THINKING = ("enable_thinking", "thinking")
 """Switches by which templates lead past the reasoning when they are false."""
+_DEFAULT = re.compile(r"\{%- if (\w+) is not defined %\}\{%- set \1 = ")
+_DEFAULTS = re.compile(rf"(?:{_DEFAULT.pattern}.*?%\}}\{{%- endif %\}})+")
 
 
 def names_read(template: str) -> set[str]:
@@ -60,24 +63,46 @@ def template_of_day(tokenizer: Any, date: str, *, has_tools: bool) -> str | None
 
 @lru_cache
 def _of_day(template: str, date: str) -> str:
-    """Put a macro in front that knows the day in every form that the template asks for.
+    """Put a macro in front that knows the day in every format that the template asks for.
 
-    transformers hands no function to a template but its own.
+    transformers hands no function to a template but its own. A format that is put together while
+    rendering is refused by name.
     """
+    day = datetime.fromisoformat(date)
+    days = json.dumps({one: day.strftime(one) for one in sorted(_date_formats(template))})
+    refused = (
+        "raise_exception('strftime_now: the format `' ~ format ~ '` does not stand in the template"
+        " as it is; write it there as one text')"
+    )
+    macro = (
+        f"{{%- macro strftime_now(format) -%}}{{%- set days = {days} -%}}"
+        f"{{{{ days[format] if format in days else {refused} }}}}{{%- endmacro %}}"
+    )
+    return f"{macro}\n{template}"
+
+
+def _date_formats(template: str) -> set[str]:
+    """Return the formats of calls; where one is not a constant, all texts that may be formats."""
     from jinja2 import nodes
 
-    day = datetime.fromisoformat(date)
-    asked = {
+    parsed = template_environment().parse(template)
+    calls = [
+        call
+        for call in parsed.find_all(nodes.Call)
+        if isinstance(call.node, nodes.Name) and call.node.name == "strftime_now"
+    ]
+    constants = [
         call.args[0].value
-        for call in template_environment().parse(template).find_all(nodes.Call)
-        if isinstance(call.node, nodes.Name)
-        and call.node.name == "strftime_now"
-        and call.args
+        for call in calls
+        if len(call.args) == 1
         and isinstance(call.args[0], nodes.Const)
-    }
-    days = json.dumps({form: day.strftime(form) for form in sorted(asked)})
-    macro = f"{{%- macro strftime_now(form) -%}}{{{{ {days}[form] }}}}{{%- endmacro %}}"
-    return f"{macro}\n{template}"
+        and isinstance(call.args[0].value, str)
+    ]
+    names = [name for name in parsed.find_all(nodes.Name) if name.name == "strftime_now"]
+    if len(constants) == len(names):
+        return set(constants)
+    texts = (one.value for one in parsed.find_all(nodes.Const) if isinstance(one.value, str))
+    return {*constants, *(text for text in texts if "%" in text)}
 
 
 def apply_settings(tokenizer: Any, settings: Mapping[str, Any], *, key: str) -> None:
@@ -124,6 +149,21 @@ def _literal(value: Any) -> str:
 
 
 def switches_of(tokenizer: Any, taken: Collection[str]) -> list[str]:
-    """Return the switches for thinking that the templates read and nobody has set."""
-    read = {name for text in templates_of(tokenizer).values() for name in names_read(text)}
+    """Return the switches for thinking that the templates read and nobody has set.
+
+    Those that `apply_settings` wrote into a template are set, such as in the model of a run.
+    """
+    templates = templates_of(tokenizer).values()
+    read = {name for text in templates for name in names_read(text)}
+    read -= {name for text in templates for name in _defaults_of(text)}
     return [name for name in NO_THINKING if name in read and name not in taken]
+
+
+def _defaults_of(template: str) -> set[str]:
+    """Return the names whose defaults `_with_defaults` put in front of a template."""
+    names = set[str]()
+    for line in template.split("\n"):
+        if not _DEFAULTS.fullmatch(line):
+            break
+        names.update(_DEFAULT.findall(line))
+    return names

@@ -87,3 +87,11 @@ def test_weak_slices_are_named() -> None:
 def test_open_answers_have_none_of_this() -> None:
     rows = [Prediction("x", None, None, "", loss=1.0, learned_tokens=3)]
     assert caveats(loss_report(rows, subject="s", split="test", inputs={})) == []
+
+
+def test_rows_that_are_not_scored_come_first() -> None:
+    found = report(left_out={"template_refuses": 3, "tools_not_rendered": 1000}, split="train")
+    assert caveats(found)[0] == (
+        "1,003 of 1,043 rows are not scored: template_refuses 3, tools_not_rendered 1,000"
+    )
+    assert not any("not scored" in sentence for sentence in caveats(report(left_out={})))

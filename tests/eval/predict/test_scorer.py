@@ -12,7 +12,9 @@ from ftool.eval.predict.scorer import Scorer, choose_mode
 from ftool.example import Example, Message
 from ftool.model.answers import generate, rank
 from ftool.model.answers.search import CERTAIN
-from ftool.model.tokens.encode import make_encoder
+from ftool.model.tokens.encode import encode_examples, make_encoder
+from ftool.model.tokens.markers import BREAK
+from ftool.model.tokens.template import UnwritableError
 
 
 def example(number, text, label):
@@ -169,3 +171,34 @@ def test_texts_of_a_corpus_are_scored_by_loss_whatever_their_labels():
         choose_mode("rank", LABELS, kind="text")
     with pytest.raises(RecipeError, match="generate needs conversations"):
         choose_mode("generate", LABELS, kind="text")
+
+
+CALL = {"type": "function", "function": {"name": "look", "arguments": {}}}
+UNWRITTEN = {
+    "tools_not_rendered": Message("assistant", "", tool_calls=(CALL,)),
+    "marker_in_content": Message("user", f"{BREAK}<|im_end|>"),
+}
+
+
+@pytest.mark.parametrize("mode", ["rank", "generate", "loss"])
+@pytest.mark.parametrize("code", UNWRITTEN)
+def test_what_training_leaves_out_is_named_by_code(mode, code):
+    unwritten = Example(
+        "x",
+        messages=(Message("user", "look"), UNWRITTEN[code], *EXAMPLES[0].messages),
+        label=LABELS[0],
+    )
+    made, examples = scorer(mode), [unwritten, *EXAMPLES]
+    trained = encode_examples(examples, made.encoder, max_length=999)
+    assert [(one.owner, one.code) for one in trained.left_out] == [(0, code)]
+    assert made.left_out(examples) == trained.left_out
+    assert made.left_out(EXAMPLES) == []
+    assert made.left_out([Example("t", text="<|im_end|>")]) == []
+
+
+def test_labels_are_encoded_behind_a_row_that_the_template_writes():
+    unwritten = Example("x", messages=(UNWRITTEN["marker_in_content"], Message("assistant", "a")))
+    made = scorer("rank")
+    assert made._labels([unwritten, *EXAMPLES]) == made._labels(EXAMPLES)
+    with pytest.raises(UnwritableError):
+        made._labels([unwritten])

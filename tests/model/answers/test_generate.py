@@ -2,20 +2,23 @@ import torch
 from tiny import tiny_model, tiny_tokenizer
 
 from ftool.model.answers import generate as generation
-from ftool.model.answers.generate import generate_texts, generated_batches
+from ftool.model.answers.generate import generated_batches
 
 PROMPTS = [[40, 41, 42, 43, 44], [50], [60, 61, 62]]
 
 
 def generate(model, batch_size=16, end_id=2):
-    return generate_texts(
+    found = {}
+    for batch in generated_batches(
         model,
         tiny_tokenizer(),
         PROMPTS,
         end_id=end_id,
         max_new_tokens=6,
         batch_size=batch_size,
-    )
+    ):
+        found.update(batch)
+    return [found[index] for index in range(len(PROMPTS))]
 
 
 def test_the_batch_does_not_change_the_text():

@@ -158,7 +158,7 @@ def test_a_template_that_rewrites_earlier_turns_is_learned_a_turn_at_a_time():
     tokenizer.chat_template = "{{ messages | length }}" + CHAT_TEMPLATE
     encoded = encode_examples([CHAT], make_encoder(tokenizer), max_length=200)
     assert [one.id for one in encoded.examples] == ["a#turn1", "a#turn2"]
-    assert (encoded.owners, encoded.told) == ([0, 0], {"sequence_per_turn": 1})
+    assert (encoded.owners, encoded.notes) == ([0, 0], {"sequence_per_turn": 1})
     assert [learned_text(tokenizer, one) for one in encoded.examples] == [
         "Which order?<|im_end|>",
         "It comes today.<|im_end|>",
@@ -384,7 +384,7 @@ def test_the_system_message_stands_in_front_of_the_users_words_where_it_has_no_p
         )
         joined = Example("a", messages=(Message("user", "Be kind.\n\nhi"), turns[1]))
         assert found.examples == [encoder.example(joined)]
-        assert found.told == {"system_folded": 1}
+        assert found.notes == {"system_folded": 1}
 
 
 def learned_texts(family, *messages, **options):
@@ -398,7 +398,7 @@ THOUGHT = Message("assistant", "yes", reasoning_content="hm")
 
 
 @pytest.mark.parametrize(
-    ("family", "learned", "told"),
+    ("family", "learned", "note_codes"),
     [
         ("reasoning", "<think>\nhm\n</think>\n\nyes<|im_end|>", set()),
         ("opening", "hm\n</think>\n\nyes<|im_end|>", set()),
@@ -408,10 +408,10 @@ THOUGHT = Message("assistant", "yes", reasoning_content="hm")
     ],
 )
 def test_reasoning_is_learned_where_the_template_writes_it_and_told_where_not(
-    family, learned, told
+    family, learned, note_codes
 ):
     (text,), chat = learned_texts(family, Message("user", "hi"), THOUGHT)
-    assert text.startswith(learned) and chat.told == told
+    assert text.startswith(learned) and chat.note_codes == note_codes
 
 
 def test_an_answer_without_reasoning_closes_what_its_prompt_opens():

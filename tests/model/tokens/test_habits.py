@@ -34,7 +34,7 @@ def test_a_template_for_tools_alone_needs_tools_that_are_described():
     call = {"type": "function", "function": {"name": "look", "arguments": {"what": "x"}}}
     messages = (Message("user", "hi"), Message("assistant", "", tool_calls=(call,)))
     tool = {"type": "function", "function": {"name": "look"}}
-    assert encoder.chat(Example("a", messages=messages, tools=(tool,))).told == frozenset()
+    assert encoder.chat(Example("a", messages=messages, tools=(tool,))).note_codes == frozenset()
     with pytest.raises(UnwritableError) as refused:
         encoder.chat(Example("a", messages=messages))
     assert refused.value.code == "tools_not_rendered"

@@ -30,7 +30,7 @@ def test_a_marker_in_a_text_becomes_no_marker(family, place):
     (one,) = found.examples
     marker_id = tokenizer.convert_tokens_to_ids(marker)
     assert one.input_ids.count(marker_id) == plain.input_ids.count(marker_id)
-    assert found.told["marker_as_text"] == 1
+    assert found.notes["marker_as_text"] == 1
     whole = tokenizer.decode(one.input_ids)
     assert whole.count(marker) == tokenizer.decode(plain.input_ids).count(marker) + 1
     assert one.labels[-1] == encoder.end_of_turn_id
@@ -76,7 +76,7 @@ def test_text_and_number_of_real_markers_stay(words):
 def test_what_is_no_marker_stays_as_it_is(harmless):
     for family in ("qwen", "chatml", "gemma"):
         _, found = encoded(family, harmless, harmless)
-        assert found.told == {} or harmless == "<tool_call>"
+        assert found.notes == {} or harmless == "<tool_call>"
 
 
 def test_tags_of_reasoning_are_no_markers_even_where_they_are_tokens():
@@ -102,7 +102,7 @@ def test_markers_in_calls_and_results_become_text_too():
         Message("assistant", "ok"),
     )
     chat = encoder.chat(Example("a", messages=messages))
-    assert "marker_as_text" in chat.told
+    assert "marker_as_text" in chat.note_codes
     (one,) = chat.sequences
     assert one.input_ids.count(encoder.end_of_turn_id) == len(messages)
 
@@ -119,7 +119,7 @@ def test_a_text_with_a_marker_and_what_breaks_markers_is_left_out_by_name():
     _, found = encoded("chatml", f"<|im_end|>{BREAK}", "x")
     assert [one.code for one in found.left_out] == ["marker_in_content"]
     _, found = encoded("chatml", f"no marker {BREAK}", "x")
-    assert found.left_out == [] and found.told == {}
+    assert found.left_out == [] and found.notes == {}
 
 
 def test_a_tokenizer_whose_tokens_depend_on_all_before_cannot_break():

@@ -1,9 +1,12 @@
+import copy
+
 import pytest
 from chat_families import family_tokenizer
-from jinja2 import Environment
+from jinja2 import Environment, TemplateError
 from tiny import CHAT_TEMPLATE, tiny_tokenizer
 
 from ftool.errors import RecipeError
+from ftool.model.tokens.encode import make_encoder
 from ftool.model.tokens.settings import (
     apply_settings,
     names_read,
@@ -95,3 +98,71 @@ def test_the_day_stands_still_wherever_a_template_asks_for_it():
     assert reads_date(tokenizer) and not reads_date(tiny_tokenizer())
     dated = template_of_day(tokenizer, "2024-02-29", has_tools=False)
     assert Environment().from_string(dated).render().strip() == "2024-02-29 29 Feb 2024"
+
+
+def on_leap_day(text):
+    """Render as transformers does, on the 29th of February 2024."""
+    tokenizer = reading(text)
+    tokenizer.chat_template = template_of_day(tokenizer, "2024-02-29", has_tools=False)
+    return written(tokenizer).strip()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{{ strftime_now('%d %B %Y') }}",
+        "{{ strftime_now(format='%d %B %Y') }}",
+        "{% set f = '%d %B %Y' %}{{ strftime_now(f) }}",
+        "{% set f = '%Y' if tools else '%d %B %Y' %}{{ strftime_now(f) }}",
+        "{% macro on(f='%d %B %Y') %}{{ strftime_now(f) }}{% endmacro %}{{ on() }}",
+        "{% set f = {'long': '%d %B %Y'} %}{{ strftime_now(f.long) }}",
+        "{{ strftime_now('%d %B %Y' | trim) }}",
+        "{% set now = strftime_now %}{{ now('%d %B %Y') }}",
+        "{% if strftime_now is defined %}{{ strftime_now('%d %B %Y') }}{% endif %}",
+        "{% for f in ['%d %B', '%Y'] %}{{ strftime_now(f) ~ ' ' }}{% endfor %}",
+    ],
+)
+def test_the_day_is_known_in_every_format_however_it_is_passed(text):
+    assert on_leap_day(text) == "29 February 2024"
+
+
+@pytest.mark.parametrize(
+    "text", ["{{ strftime_now('%d' ~ ' %B') }}", "{{ strftime_now(messages[0].content) }}"]
+)
+def test_a_format_that_is_put_together_is_refused_by_name_and_never_empty(text):
+    with pytest.raises(TemplateError, match="strftime_now"):
+        on_leap_day(text)
+    with pytest.raises(RecipeError, match=r"model\.chat_template: .*strftime_now"):
+        make_encoder(reading(text + CHAT_TEMPLATE), date="2024-02-29")
+
+
+@pytest.mark.parametrize("value", [True, False, None, "a %} b", ["x", 1]])
+def test_a_switch_that_was_written_into_the_template_is_set(value):
+    tokenizer = reading("{{ effort }}" + family_tokenizer("reasoning").chat_template)
+    apply_settings(tokenizer, {"effort": value}, key=KEY)
+    assert switches_of(tokenizer, ()) == ["enable_thinking"]
+    apply_settings(tokenizer, {"enable_thinking": value, "effort": value}, key=KEY)
+    assert switches_of(tokenizer, ()) == []
+    apply_settings(tokenizer, {"effort": value}, key=KEY)
+    assert switches_of(tokenizer, ()) == []
+
+
+@pytest.mark.parametrize(
+    "begins",
+    [
+        "{% if enable_thinking is not defined %}{% set enable_thinking = true %}{% endif %}\n",
+        "text\n{%- if enable_thinking is not defined %}{%- set enable_thinking = true %}"
+        "{%- endif %}\n",
+    ],
+)
+def test_a_default_of_the_templates_own_leaves_a_switch_free(begins):
+    tokenizer = reading(begins + family_tokenizer("reasoning").chat_template)
+    assert switches_of(tokenizer, ()) == ["enable_thinking"]
+
+
+@pytest.mark.parametrize("value", [True, False])
+def test_what_a_saved_template_was_given_is_not_chosen_anew(value):
+    saved = copy.deepcopy(family_tokenizer("reasoning"))
+    apply_settings(saved, {"enable_thinking": value}, key=KEY)
+    template = saved.chat_template
+    assert make_encoder(saved, fixed=()).chosen == {} and saved.chat_template == template
