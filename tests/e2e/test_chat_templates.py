@@ -169,6 +169,9 @@ def test_conversations_become_sequences_and_rows_with_tools_are_left_out_by_name
     with_calls = [one.id for one in train_rows if any(m.tool_calls for m in one.messages)]
     assert manifest["left_out"] == ({"tools_not_rendered": with_calls} if with_calls else {})
     assert manifest["template"]["notes"] == {"sequence_per_turn": len(train_rows) - len(with_calls)}
+    scored = evaluate(run, split="train")
+    assert scored.left_out == {code: len(ids) for code, ids in manifest["left_out"].items()}
+    assert scored.examples == len(train_rows) - len(with_calls)
     shown = show(recipe, examples=50)
     by_turn = [one for one in shown if "#turn" in one.id]
     assert len(by_turn) == 3 * (len(train_rows) - len(with_calls))

@@ -77,7 +77,7 @@ def _of_slices(report: Report) -> Iterator[str]:
     for column, parts in report.slices.items():
         weaker = [part for part in parts if part["is_weaker"]]
         if weaker:
-            told = [
+            values = [
                 f"{part['value']} (accuracy {part['accuracy']['value']:.3f})" for part in weaker
             ]
-            yield f"weaker than the rest by {column}: {listed(told, NAMES_SHOWN)}"
+            yield f"weaker than the rest by {column}: {listed(values, NAMES_SHOWN)}"

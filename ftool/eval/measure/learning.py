@@ -71,8 +71,8 @@ def _judge(validation: Sequence[tuple[int, float]], training: Sequence[float]) -
     (best_step, lowest), (last_step, last) = validation[best], validation[-1]
     losses = f"validation loss {lowest:.3f} at step {best_step}, {last:.3f} at step {last_step}"
     if last > lowest * (1 + RISE) and training[-1] < training[best]:
-        told = f"{losses}, while training fell {training[best]:.3f} to {training[-1]:.3f}"
-        return "over-fitting", f"over-fitting from step {best_step}: {told}"
+        change = f"{losses}, while training fell {training[best]:.3f} to {training[-1]:.3f}"
+        return "over-fitting", f"over-fitting from step {best_step}: {change}"
     step, before = validation[-2]
     if best == len(validation) - 1 and last < before * (1 - RISE):
         fell = f"validation loss {before:.3f} at step {step}, {last:.3f} at step {last_step}"

@@ -69,7 +69,8 @@ def test_everything_is_found_and_stands_in_the_report() -> None:
     assert [part.value for part in found.slices["channel"]] == ["chat", "mail"]
     report = label_report(ANSWERS, NAMES, subject="s", split="test", mode="rank", inputs={})
     content = found.added_to(report).as_dict()
-    assert [name for name in BLOCKS if not content[name]] == ["gates"], "which nobody asked for"
+    empty = [name for name in BLOCKS if not content[name]]
+    assert empty == ["left_out", "gates"], "nothing is left out, and nobody asked for gates"
     assert json.loads(json.dumps(content)) == content
     assert content["paired"]["base"]["fixed"] == 8
     assert content["learning"]["training"] == [[1, 2.0]]
