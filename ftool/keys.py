@@ -74,16 +74,20 @@ def free_answer(example: Example) -> str:
     return "" if answers_with_label(example) else example.completion or ""
 
 
+def asked_text(example: Example) -> str:
+    """Return what is asked, without the system message, or the text of a corpus."""
+    if example.text is not None:
+        return example.text
+    return "\n".join(message.content for message in example.prompt if message.role != "system")
+
+
 def compared_texts(example: Example) -> tuple[str, str]:
     """Return the words by which an example is like another: what is asked, and answered freely.
 
     The system message is the same in many examples and would make all of them alike; a label says
     nothing that the prompt does not.
     """
-    if example.text is not None:
-        return example.text, ""
-    asked = "\n".join(message.content for message in example.prompt if message.role != "system")
-    return asked, free_answer(example)
+    return asked_text(example), free_answer(example) if example.text is None else ""
 
 
 def compared_text(example: Example) -> str:

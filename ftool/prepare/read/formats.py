@@ -66,6 +66,7 @@ class Reader:
         self._shown, self._suffix, self._source, self._data = shown, suffix, source, data
         self._survey, self._threads = survey, threads or {}
         self._found: dict[tuple[str, ...], Found] = {}
+        self._turn_columns = {name for name, look in survey.looks.items() if look == "turns"}
         self._conversations = Conversations(source.roles)
         self.columns: dict[str, None] = {}
         self.named: set[str] = set()
@@ -264,7 +265,7 @@ class Reader:
 
     def _read(self, value: Any, column: str) -> Any:
         """Return the turns that a column holds as JSON text, or the value as it is."""
-        is_text = isinstance(value, str) and self._survey.look(column) == "turns"
+        is_text = column in self._turn_columns and isinstance(value, str)
         return parsed(value, column) if is_text and value.strip() else value
 
     def _history(self, values: Mapping[str, Any], shape: Shape) -> list[Message]:
@@ -288,16 +289,13 @@ class Reader:
 
     def _label(self, value: Any) -> str:
         """Return a label on one line, by its name where the recipe gives one."""
-        if isinstance(value, list | tuple):
-            if len(value) > 1:
-                listed = f"{len(value)} labels: {value!r}"
-                raise Unusable("several_labels", listed[:200])
-            value = value[0] if value else None
-        if isinstance(value, list | Mapping):
-            raise Unusable("several_labels", "the label is a list or an object, such as spans")
-        label = " ".join(content_of(value).split())
-        if _LISTED.fullmatch(label):
+        if not isinstance(value, str):
+            value = _one_label(value)
+        label = " ".join(value.split())
+        if label[:1] == "[" and _LISTED.fullmatch(label):
             raise Unusable("several_labels", f"the label is a list: {label[:100]}")
+        if not self._source.labels:
+            return label
         whole = label.removesuffix(".0")
         if label not in self._source.labels and whole in self._source.labels:
             label = whole
@@ -320,8 +318,25 @@ def given_columns(
     return own
 
 
+def _one_label(value: Any) -> str:
+    """Return the label of a value that is no text.
+
+    Raises:
+        Unusable: it holds several.
+    """
+    if isinstance(value, list | tuple):
+        if len(value) > 1:
+            raise Unusable("several_labels", f"{len(value)} labels: {value!r}"[:200])
+        value = value[0] if value else None
+    if isinstance(value, list | Mapping):
+        raise Unusable("several_labels", "the label is a list or an object, such as spans")
+    return content_of(value)
+
+
 def _turns(value: Any) -> list[Any]:
     """Return the turns that a prompt or completion is, one or a list; none of a text."""
+    if isinstance(value, str):
+        return []
     turns = [value] if isinstance(value, Mapping) else value
     is_list = isinstance(turns, list) and bool(turns) and isinstance(turns[0], Mapping)
     return turns if is_list and names_speaker(turns[0]) else []

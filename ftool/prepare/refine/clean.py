@@ -261,6 +261,8 @@ class _Cleaning:
 
     def label(self, text: str) -> str:
         """Rewrite a label, which is one line."""
+        if text.isascii() and text.isprintable() and "  " not in text and text == text.strip():
+            return text
         if self.settings.unicode and not text.isascii():
             text = self._noted("unicode", text, clean_unicode)
         return self._noted("white_space", text, lambda label: " ".join(label.split()))

@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from pyarrow import ipc
 from ftool.artifacts import read_json, write_json
 from ftool.errors import RunError
 from ftool.example import SPLITS, Example, Message
-from ftool.keys import answer_key, answers_freely, compared_texts, keys_of
+from ftool.keys import answer_key, answers_freely, asked_text, compared_texts, keys_of
 from ftool.prepare.read.rows import Finding, Row
 from ftool.prepare.refine.clean import RULES
 from ftool.prepare.refine.minhash import bands, shape
@@ -175,13 +176,12 @@ def _compared(examples: Sequence[Example]) -> "dict[str, NDArray[Any]]":
 
     `answer` is a key of answers that are too short to be compared by their words.
     """
-    pairs = [compared_texts(example) for example in examples]
     if not any(map(answers_freely, examples)):
-        words, lengths = flat_words(asked for asked, _ in pairs)
+        words, lengths = flat_words(map(asked_text, examples))
         nothing = {"answers": np.int32, "answer": np.uint64}
         zeros = {name: np.zeros(len(examples), kind) for name, kind in nothing.items()}
         return {"words": words, "lengths": lengths, **zeros}
-    words, of_texts = flat_words(text for pair in pairs for text in pair)
+    words, of_texts = flat_words(chain.from_iterable(map(compared_texts, examples)))
     answers = of_texts[1::2]
     keys = [
         answer_key(example) if count < SHINGLE_WORDS else 0
