@@ -100,7 +100,7 @@ def write_shard(
     writer.redacted_rows = len(personal_data or {})
     about = {"shown": shown, "suffix": "", "origin": source, "bytes": 1, "columns": []}
     rows = len(writer.examples) + len(refused)
-    read = {"recognised": True, "problem": None, "readings": [], "mended": {}}
+    read = {"recognised": True, "problem": None, "readings": [], "repairs": {}}
     writer.write(path, rows, {**about, **read, "unused": [], "matched": []})
     return Shard.open(path)
 

@@ -418,7 +418,7 @@ def _manifest(recipe: "Recipe", task: Task, table: Table, decisions: Decisions) 
         "name": recipe.data_name,
         "recipe": data_settings(recipe),
         "readings": describe.readings(table.shards, recipe.data.sources),
-        "mended": describe.mended(table),
+        "repairs": describe.repairs(table),
         "assigned": table.assigned_splits(),
         "rows": {"read": read, "kept": kept, "rejected": rejected},
         "label_names": name_labels(table, recipe.data),

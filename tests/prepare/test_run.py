@@ -94,7 +94,7 @@ def test_manifest(tmp_path: Path) -> None:
     assert set(manifest) == {
         *("schema", "ftool", "kind", "name", "fingerprint", "inputs_fingerprint", "recipe"),
         *("inputs", "rows", "label_names", "label_counts", "merged_spellings", "outputs"),
-        *("lost_labels", "sampled", "readings", "mended", "assigned"),
+        *("lost_labels", "sampled", "readings", "repairs", "assigned"),
         *("continues", "statistics"),
     }
     assert manifest["recipe"] == data_settings(recipe_for(tmp_path, "a.csv"))

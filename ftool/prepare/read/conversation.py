@@ -65,7 +65,7 @@ BREAK = "\n\n"
 
 @dataclass(slots=True)
 class Conversations:
-    """Reads conversations; counts what is `mended`.
+    """Reads conversations; counts `repairs`.
 
     It remembers the parts of turns that nothing reads, and which patterns of `roles` matched.
 
@@ -74,7 +74,7 @@ class Conversations:
     """
 
     roles: Mapping[Role, Sequence[str]] = field(default_factory=dict)
-    mended: Counter[str] = field(default_factory=Counter)
+    repairs: Counter[str] = field(default_factory=Counter)
     unread: set[str] = field(default_factory=set)
     matched: set[str] = field(default_factory=set)
 
@@ -88,7 +88,7 @@ class Conversations:
         Raises:
             Unusable: it is no conversation that can be learned.
         """
-        return self.mend(self.messages(value, is_table=is_table))
+        return self.repair(self.messages(value, is_table=is_table))
 
     def messages(self, value: Any, *, is_table: bool = False) -> list[Message]:
         """Return the messages as they stand.
@@ -98,7 +98,7 @@ class Conversations:
         """
         turns = _turns(plain(value) if is_table else value)
         if all(isinstance(turn, str) or _is_bare(turn) for turn in turns):
-            self.mended["speakers_alternate"] += 1
+            self.repairs["speakers_alternate"] += 1
             texts = [turn if isinstance(turn, str) else turn["text"] for turn in turns]
             return [_alternating(number, text) for number, text in enumerate(texts)]
         messages = [
@@ -109,7 +109,7 @@ class Conversations:
         is_task = _answers_as_system(messages)
         if not is_task:
             return messages
-        self.mended["system_as_assistant"] += 1
+        self.repairs["system_as_assistant"] += 1
         return _system_as_assistant(messages)
 
     def _of_turn(self, turn: Any, number: int) -> Iterator[Message]:
@@ -139,7 +139,7 @@ class Conversations:
             yield Message(role, content_of(second))
         else:
             if number == 1:
-                self.mended["speakers_alternate"] += 1
+                self.repairs["speakers_alternate"] += 1
             yield Message("user", content_of(first))
             yield Message("assistant", content_of(second))
 
@@ -187,7 +187,7 @@ class Conversations:
         self.matched.add(own[1])
         return own[0]
 
-    def mend(self, messages: Sequence[Message]) -> list[Message]:
+    def repair(self, messages: Sequence[Message]) -> list[Message]:
         """Bring messages into the order that chat templates know; what is done is counted.
 
         Raises:
@@ -205,7 +205,7 @@ class Conversations:
             before = len(found)
             found = step(found)
             if len(found) < before:
-                self.mended[MENDED[step.__name__]] += 1
+                self.repairs[REPAIRS[step.__name__]] += 1
         if found:
             return found
         if said:
@@ -214,7 +214,7 @@ class Conversations:
         raise Unusable("last_not_assistant", f"the last message is by {last}")
 
 
-MENDED = {
+REPAIRS = {
     "_without_system_lines": "system_lines_dropped",
     "_without_empty_turns": "empty_turns_dropped",
     "_merged": "turns_merged",

@@ -11,8 +11,14 @@ from ftool.example import Example, Message
 from ftool.prepare.read.choices import chosen
 from ftool.prepare.read.contents import as_json, content_of, joined, parsed, plain, tools_of
 from ftool.prepare.read.conversation import Conversations, names_speaker
-from ftool.prepare.read.mapping import Doubt, Given, Shape, column_named, detect
-from ftool.prepare.read.proposal import THREAD_PARTS, Problem, doubted, named, undetected
+from ftool.prepare.read.mapping import AmbiguousLabel, Given, Shape, column_named, detect
+from ftool.prepare.read.proposal import (
+    THREAD_PARTS,
+    Problem,
+    ambiguous_label,
+    named,
+    unknown_columns,
+)
 from ftool.prepare.read.rows import Row, Unusable
 from ftool.prepare.read.survey import UNSEEN, Survey
 
@@ -34,7 +40,7 @@ MEDIA_MARKS = ("<image>", "<audio>", "<video>")
 class Found:
     """What the columns of a row mean, and those that nothing reads."""
 
-    shape: Shape | Doubt | None
+    shape: Shape | AmbiguousLabel | None
     missing: list[str]
     unread: list[str]
 
@@ -42,7 +48,7 @@ class Found:
 class Reader:
     """Turns rows of one input into examples.
 
-    It remembers the columns seen, how they were read, what was `mended` in conversations, and the
+    It remembers the columns seen, how they were read, the `repairs` of conversations, and the
     parts of messages left `unused`.
 
     Args:
@@ -72,9 +78,9 @@ class Reader:
         self.named: set[str] = set()
 
     @property
-    def mended(self) -> Counter[str]:
+    def repairs(self) -> Counter[str]:
         """How many conversations each repair has changed, by its code."""
-        return self._conversations.mended
+        return self._conversations.repairs
 
     @property
     def matched(self) -> list[str]:
@@ -95,7 +101,7 @@ class Reader:
         if row.values is None:
             raise Unusable(row.reason, row.detail)
         found = self._columns_of(row.values)
-        if isinstance(found.shape, Doubt):
+        if isinstance(found.shape, AmbiguousLabel):
             columns = ", ".join(found.shape.columns)
             raise Unusable("ambiguous_label", f"each of {columns} could be the label")
         if found.shape is None:
@@ -153,10 +159,10 @@ class Reader:
             )
         if self.recognised:
             return None
-        doubts = [f.shape for f in self._found.values() if isinstance(f.shape, Doubt)]
+        doubts = [f.shape for f in self._found.values() if isinstance(f.shape, AmbiguousLabel)]
         if doubts:
-            return doubted(self._shown, doubts[0])
-        return undetected(self._shown, columns, self._data.kind, self._survey)
+            return ambiguous_label(self._shown, doubts[0])
+        return unknown_columns(self._shown, columns, self._data.kind, self._survey)
 
     def _columns_of(self, values: Mapping[str, Any]) -> Found:
         """Return what columns mean, found once for equal names."""
@@ -241,7 +247,7 @@ class Reader:
             messages = read.messages(values[shape.messages], is_table=is_table)
             if label and messages[-1].role == "user":
                 messages.append(Message("assistant", label))
-            return _learnable(read.mend(messages))
+            return _learnable(read.repair(messages))
         asked = [v for name in shape.prompt if (v := self._read(values[name], name)) is not None]
         if len(asked) == 1 and (turns := _turns(asked[0])):
             before = read.messages(turns, is_table=is_table)
@@ -249,7 +255,7 @@ class Reader:
             history = self._history(values, shape)
             before = [*history, Message("user", joined(asked))]
             if history:
-                before = read.mend([*before, Message("assistant", ANSWER)])[:-1]
+                before = read.repair([*before, Message("assistant", ANSWER)])[:-1]
         if not shape.completion:
             return [*before, Message("assistant", label or "")]
         answers = [self._read(values[name], name) for name in shape.completion]
@@ -259,7 +265,7 @@ class Reader:
         if len(answers) == 1 and (turns := _turns(answers[0])):
             after = read.messages(turns, is_table=is_table)
             is_whole = after[0].role != "assistant"  # the prompt stands in it again
-            return _learnable(read.mend(after if is_whole else [*before, *after]))
+            return _learnable(read.repair(after if is_whole else [*before, *after]))
         answer = Message("assistant", joined([self._answer(answer) for answer in answers]))
         return [*before, answer]
 
@@ -283,7 +289,7 @@ class Reader:
                 raise Unusable("empty_completion", "there is no answer")
         if isinstance(value, list) and value and all(isinstance(one, str) for one in value):
             if len(set(value)) > 1:
-                self.mended["first_answer_taken"] += 1
+                self.repairs["first_answer_taken"] += 1
             return value[0]
         return value
 

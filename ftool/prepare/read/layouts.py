@@ -13,7 +13,7 @@ from ftool.prepare.read.survey import look_of
 Record = dict[str, Any]
 
 
-class Placed(NamedTuple):
+class LayoutRow(NamedTuple):
     """A record, and the split that its document puts it in."""
 
     record: Record
@@ -39,7 +39,7 @@ PATTERNS = (
 TAGS = ("tag", "intent", "name", "label", "class", "category")
 
 
-def records(document: Any) -> Iterator[Placed] | None:
+def records(document: Any) -> Iterator[LayoutRow] | None:
     """Return the records of a document of a known layout; None for any other.
 
     A list of objects, and an object that holds one, is no layout: it is read piece by piece.
@@ -59,16 +59,16 @@ def records(document: Any) -> Iterator[Placed] | None:
     return None
 
 
-def texts(document: Any) -> Iterator[Placed] | None:
+def texts(document: Any) -> Iterator[LayoutRow] | None:
     """Return the texts of a document that is a list of them."""
-    return _placed({"text": text} for text in document) if _are_texts(document) else None
+    return _layout_rows({"text": text} for text in document) if _are_texts(document) else None
 
 
-def _placed(rows: Iterable[Record], split: str | None = None) -> Iterator[Placed]:
-    return (Placed(row, split) for row in rows)
+def _layout_rows(rows: Iterable[Record], split: str | None = None) -> Iterator[LayoutRow]:
+    return (LayoutRow(row, split) for row in rows)
 
 
-def _intents(document: Any) -> Iterator[Placed] | None:
+def _intents(document: Any) -> Iterator[LayoutRow] | None:
     """Read chatbots' intents.json: a tag with its patterns, each of which is an example."""
     entries = document.get("intents", document) if isinstance(document, dict) else document
     if isinstance(entries, dict):
@@ -80,7 +80,7 @@ def _intents(document: Any) -> Iterator[Placed] | None:
         entry[key[1]] for entry, key in zip(entries, keys, strict=True) if key
     ):
         return None
-    return _placed(_of_intents(entries))
+    return _layout_rows(_of_intents(entries))
 
 
 def _intent_keys(entry: Mapping[str, Any]) -> tuple[str, str] | None:
@@ -103,26 +103,26 @@ def _of_intents(entries: Sequence[Mapping[str, Any]]) -> Iterator[Record]:
             yield {"text": text if isinstance(text, str) else None, "label": entry[keys[0]], **rest}
 
 
-def _rasa_json(document: Any) -> Iterator[Placed] | None:
+def _rasa_json(document: Any) -> Iterator[LayoutRow] | None:
     inner = document.get("rasa_nlu_data") if isinstance(document, dict) else None
     examples = inner.get("common_examples") if isinstance(inner, dict) else None
-    return _placed(dict(one) for one in examples) if _are_objects(examples) else None
+    return _layout_rows(dict(one) for one in examples) if _are_objects(examples) else None
 
 
-def _rasa_yaml(document: Any) -> Iterator[Placed] | None:
+def _rasa_yaml(document: Any) -> Iterator[LayoutRow] | None:
     found = nlu.records(document)
-    return None if found is None else _placed(found)
+    return None if found is None else _layout_rows(found)
 
 
-def _chatterbot(document: Any) -> Iterator[Placed] | None:
+def _chatterbot(document: Any) -> Iterator[LayoutRow] | None:
     """Read ChatterBot's corpora: lists of texts in which two sides take turns."""
     talks = document.get("conversations") if isinstance(document, dict) else None
     if not isinstance(talks, list) or not talks or not all(map(_are_texts, talks)):
         return None
-    return _placed({"messages": list(talk)} for talk in talks)
+    return _layout_rows({"messages": list(talk)} for talk in talks)
 
 
-def _squad(document: Any) -> Iterator[Placed] | None:
+def _squad(document: Any) -> Iterator[LayoutRow] | None:
     """Read SQuAD: articles with paragraphs with questions; those without an answer go."""
     articles = document.get("data") if isinstance(document, dict) else document
     if not _are_objects(articles) or not any("paragraphs" in article for article in articles):
@@ -131,7 +131,7 @@ def _squad(document: Any) -> Iterator[Placed] | None:
     questions = None if paragraphs is None else _inner(paragraphs, "qas")
     if questions is None:
         return None
-    return _placed(
+    return _layout_rows(
         {**asked, "answers": _answers(asked)} if "question" in asked else asked
         for asked in questions
     )
@@ -159,14 +159,14 @@ def _answers(asked: Mapping[str, Any]) -> Record:
     return {"text": [] if asked.get("is_impossible") else [text for text in texts if text]}
 
 
-def _label_studio(document: Any) -> Iterator[Placed] | None:
+def _label_studio(document: Any) -> Iterator[LayoutRow] | None:
     """Read tasks of Label Studio whose annotations are choices."""
     if not _are_objects(document) or not all(
         isinstance(task.get("data"), dict) and ("annotations" in task or "completions" in task)
         for task in document
     ):
         return None
-    return _placed({**task["data"], "label": _choices(task)} for task in document)
+    return _layout_rows({**task["data"], "label": _choices(task)} for task in document)
 
 
 def _choices(task: Mapping[str, Any]) -> list[str]:
@@ -187,21 +187,21 @@ def _objects(value: Any) -> list[Record]:
     return [one for one in value if isinstance(one, dict)] if isinstance(value, list) else []
 
 
-def _snips(document: Any) -> Iterator[Placed] | None:
+def _snips(document: Any) -> Iterator[LayoutRow] | None:
     """Read SNIPS: an intent with texts in pieces."""
     if not isinstance(document, dict) or not document:
         return None
     for texts in document.values():
         if not _are_objects(texts) or not all(_are_objects(text.get("data")) for text in texts):
             return None
-    return _placed(
+    return _layout_rows(
         {"text": "".join(str(piece.get("text", "")) for piece in text["data"]), "label": intent}
         for intent, texts in document.items()
         for text in texts
     )
 
 
-def _splits(document: Any) -> Iterator[Placed] | None:
+def _splits(document: Any) -> Iterator[LayoutRow] | None:
     """Read an object whose keys are splits."""
     if not isinstance(document, dict) or not document:
         return None
@@ -210,7 +210,7 @@ def _splits(document: Any) -> Iterator[Placed] | None:
         return None
     if all(_are_objects(rows) for rows in document.values() if rows):
         return iter(
-            [Placed(dict(r), names[key] or None) for key, rows in document.items() for r in rows]
+            [LayoutRow(dict(r), names[key] or None) for key, rows in document.items() for r in rows]
         )
     pairs = [pair for rows in document.values() for pair in rows]
     keys = _pair_names(pairs)
@@ -218,7 +218,7 @@ def _splits(document: Any) -> Iterator[Placed] | None:
         return None
     return iter(
         [
-            Placed(dict(zip(keys, pair, strict=True)), names[split] or None)
+            LayoutRow(dict(zip(keys, pair, strict=True)), names[split] or None)
             for split, rows in document.items()
             for pair in rows
         ]
@@ -231,12 +231,12 @@ def split_named(key: str) -> str | None:
     return next((SPLIT_NAMES[word] for word in reversed(words) if word in SPLIT_NAMES), None)
 
 
-def _pairs(document: Any) -> Iterator[Placed] | None:
+def _pairs(document: Any) -> Iterator[LayoutRow] | None:
     """Read a list of pairs."""
     keys = _pair_names(document) if isinstance(document, list) else None
     if keys is None:
         return None
-    return _placed(dict(zip(keys, pair, strict=True)) for pair in document)
+    return _layout_rows(dict(zip(keys, pair, strict=True)) for pair in document)
 
 
 def _pair_names(pairs: Sequence[Any]) -> tuple[str, str] | None:
@@ -251,14 +251,14 @@ def _pair_names(pairs: Sequence[Any]) -> tuple[str, str] | None:
     return ("label", "text") if first == "label" else ("prompt", "completion")
 
 
-def _talks(document: Any) -> Iterator[Placed] | None:
+def _talks(document: Any) -> Iterator[LayoutRow] | None:
     """Read conversations in a list, or under their ids, that are lists of turns."""
     if isinstance(document, dict) and not document.keys().isdisjoint(CONVERSATIONS):
         return None  # a single one
     talks = list(document.values()) if isinstance(document, dict) else document
     if not isinstance(talks, list) or not talks or not all(map(_is_talk, talks)):
         return None
-    return _placed({"messages": talk} for talk in talks)
+    return _layout_rows({"messages": talk} for talk in talks)
 
 
 def _is_talk(value: Any) -> bool:
@@ -267,7 +267,7 @@ def _is_talk(value: Any) -> bool:
     )
 
 
-def _columns(document: Any) -> Iterator[Placed] | None:
+def _columns(document: Any) -> Iterator[LayoutRow] | None:
     """Read columns: equally long lists under names that mean something, or pandas' objects."""
     if not isinstance(document, dict) or len(document) < 2:
         return None
@@ -275,7 +275,7 @@ def _columns(document: Any) -> Iterator[Placed] | None:
     if _are_texts(names) and isinstance(rows, list):
         if not all(isinstance(row, list) and len(row) == len(names) for row in rows):
             return None
-        return _placed(dict(zip(unique(names), row, strict=True)) for row in rows)
+        return _layout_rows(dict(zip(unique(names), row, strict=True)) for row in rows)
     columns = list(document.values())
     if all(isinstance(column, dict) for column in columns):
         numbered = all(str(key).isdecimal() for key in columns[0])
@@ -286,10 +286,10 @@ def _columns(document: Any) -> Iterator[Placed] | None:
     is_long = is_long and not any(_are_objects(column) for column in columns)
     if not is_long or not columns[0] or not _mean_something(list(document)):
         return None
-    return _placed(dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True))
+    return _layout_rows(dict(zip(document, row, strict=True)) for row in zip(*columns, strict=True))
 
 
-def _by_label(document: Any) -> Iterator[Placed] | None:
+def _by_label(document: Any) -> Iterator[LayoutRow] | None:
     """Read an object of label -> texts."""
     if not isinstance(document, dict) or len(document) < 2:
         return None
@@ -298,12 +298,12 @@ def _by_label(document: Any) -> Iterator[Placed] | None:
     every = [text for own in document.values() for text in own]
     if sum(len(text.split()) > 1 for text in every) * 2 < len(every):
         return None  # names, no texts
-    return _placed(
+    return _layout_rows(
         {"text": text, "label": label} for label, own in document.items() for text in own
     )
 
 
-def _objects_by_key(document: Any) -> Iterator[Placed] | None:
+def _objects_by_key(document: Any) -> Iterator[LayoutRow] | None:
     """Read an object of key -> object, where the objects mean something."""
     if not isinstance(document, dict) or not document:
         return None
@@ -313,10 +313,10 @@ def _objects_by_key(document: Any) -> Iterator[Placed] | None:
     common = set.intersection(*(set(row) for row in rows))
     if not _mean_something(list(common)):
         return None
-    return _placed({"key": key, **row} for key, row in document.items())
+    return _layout_rows({"key": key, **row} for key, row in document.items())
 
 
-def _answers_by_question(document: Any) -> Iterator[Placed] | None:
+def _answers_by_question(document: Any) -> Iterator[LayoutRow] | None:
     """Read an object of text -> text: questions with answers, or texts with labels."""
     if not isinstance(document, dict) or len(document) < 3:
         return None
@@ -325,10 +325,10 @@ def _answers_by_question(document: Any) -> Iterator[Placed] | None:
     if sum(len(key.split()) > 1 for key in document) * 2 < len(document):
         return None  # names of settings
     answer = "label" if look_of(list(document.values())) == "label" else "completion"
-    return _placed({"prompt": key, answer: value} for key, value in document.items())
+    return _layout_rows({"prompt": key, answer: value} for key, value in document.items())
 
 
-def _nested(document: Any) -> Iterator[Placed] | None:
+def _nested(document: Any) -> Iterator[LayoutRow] | None:
     """Read objects that mean nothing, but hold one list each of objects that do."""
     rows = document
     if isinstance(document, dict):
@@ -344,10 +344,10 @@ def _nested(document: Any) -> Iterator[Placed] | None:
     if not _mean_something(list(first)):
         return None
     inner = _inner(rows, key)
-    return None if inner is None else _placed(inner)
+    return None if inner is None else _layout_rows(inner)
 
 
-def _one_of_several(document: Any) -> Iterator[Placed] | None:
+def _one_of_several(document: Any) -> Iterator[LayoutRow] | None:
     """Read an object whose lists of objects mean nothing but for one; the others are told."""
     if not isinstance(document, dict):
         return None
@@ -358,10 +358,10 @@ def _one_of_several(document: Any) -> Iterator[Placed] | None:
     if _is_talk(lists[own[0]]):
         return None  # the turns of one conversation
     others = dict.fromkeys(key for key in lists if key != own[0])
-    return _placed({**others, **row} for row in lists[own[0]])
+    return _layout_rows({**others, **row} for row in lists[own[0]])
 
 
-LAYOUTS: tuple[Callable[[Any], Iterator[Placed] | None], ...] = (
+LAYOUTS: tuple[Callable[[Any], Iterator[LayoutRow] | None], ...] = (
     _intents,
     _rasa_json,
     _rasa_yaml,

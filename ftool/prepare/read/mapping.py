@@ -214,7 +214,7 @@ PARTS = (
 
 
 @dataclass(frozen=True, slots=True)
-class Doubt:
+class AmbiguousLabel:
     """Columns that could all be the label; nothing but a person knows which."""
 
     columns: tuple[str, ...]
@@ -283,7 +283,7 @@ def words_of(name: str) -> set[str]:
 
 def detect(
     names: Collection[str], given: Given, kind: str, survey: Survey = UNSEEN
-) -> Shape | Doubt | None:
+) -> Shape | AmbiguousLabel | None:
     """Return the shape that columns mean; what the recipe names goes first.
 
     Args:
@@ -339,7 +339,7 @@ class _Chooser:
             if self._survey.filled.get(name, 0) >= FILLED
         ]
 
-    def chat(self) -> Shape | Doubt | None:
+    def chat(self) -> Shape | AmbiguousLabel | None:
         """Return the columns of a conversation, a prompt and its completion, or a label."""
         if not self._given and lacks_header(self._free, self._survey):
             return None
@@ -426,7 +426,7 @@ class _Chooser:
         is_question = fold(prompt) in {"question", "query", "problem"}
         return (context, prompt) if is_question else (prompt, context)
 
-    def _labelled(self) -> Shape | Doubt | None:
+    def _labelled(self) -> Shape | AmbiguousLabel | None:
         """Return the columns of a text and its label, which is the completion too."""
         if "completion" in self._given:
             return None
@@ -435,15 +435,15 @@ class _Chooser:
         label = own or self._label(apart=named or ())
         if label is None:
             return None
-        labels = label.columns if isinstance(label, Doubt) else (label,)
+        labels = label.columns if isinstance(label, AmbiguousLabel) else (label,)
         if not (own or named) and (swapped := self._swapped(labels[0])):
-            return Doubt((swapped, labels[0]), labels[0])
+            return AmbiguousLabel((swapped, labels[0]), labels[0])
         text = None if named else self._written(apart=labels)
         prompt = named or (self._joined(text, labels) if text else ())
         if not prompt:
             return None
-        if isinstance(label, Doubt):
-            return Doubt(label.columns, prompt[-1])
+        if isinstance(label, AmbiguousLabel):
+            return AmbiguousLabel(label.columns, prompt[-1])
         if not (own or named) and self._asks_more(prompt[-1], label):
             return None
         verdict = self._best("verdict", apart=(label, *prompt))
@@ -496,7 +496,7 @@ class _Chooser:
             for name in rest
         )
 
-    def _label(self, apart: Collection[str]) -> "str | Doubt | None":
+    def _label(self, apart: Collection[str]) -> "str | AmbiguousLabel | None":
         """Return the column of the label, or those that could be it."""
         rest = [n for n in self._free if n not in apart and not GUESSED & words_of(n)]
         found = candidates("label", rest, self._survey)
@@ -519,7 +519,7 @@ class _Chooser:
         if len(likely) > 1 and self._survey.are_twins(likely):
             likely = [next((n for n in likely if self._survey.look(n) == "label"), likely[0])]
         if len(likely) > 1:
-            return Doubt(tuple(likely), "")
+            return AmbiguousLabel(tuple(likely), "")
         return likely[0] if likely else None
 
     def _says_same(self, one: str, other: str) -> bool:

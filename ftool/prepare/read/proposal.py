@@ -8,7 +8,7 @@ from ftool.prepare.read.conversation import ROLE_NAMES, folded
 from ftool.prepare.read.mapping import (
     BY_WORD,
     FILLED,
-    Doubt,
+    AmbiguousLabel,
     Shape,
     candidates,
     detect,
@@ -49,7 +49,7 @@ def named(columns: Sequence[str]) -> str:
     return listed([cut(name, LETTERS_SHOWN) for name in columns], COLUMNS_SHOWN)
 
 
-def doubted(shown: str, doubt: Doubt) -> Problem:
+def ambiguous_label(shown: str, doubt: AmbiguousLabel) -> Problem:
     """Ask which of several columns is the label."""
     first, *_ = doubt.columns
     return Problem(
@@ -60,7 +60,7 @@ def doubted(shown: str, doubt: Doubt) -> Problem:
     )
 
 
-def undetected(shown: str, columns: Sequence[str], kind: str, survey: Survey) -> Problem:
+def unknown_columns(shown: str, columns: Sequence[str], kind: str, survey: Survey) -> Problem:
     """Say that columns mean nothing for this kind of data, and what to name."""
     if kind == "text":
         text = next(iter(_by_length(columns, survey)), None)

@@ -12,7 +12,7 @@ from ftool.prepare.read import layouts, nlu
 from ftool.prepare.read.delimited import Dialect, read_delimited
 from ftool.prepare.read.encoding import open_bytes, open_text, physical_lines, unreadable
 from ftool.prepare.read.json_text import holds_lines, is_one_a_line, read_json, read_json_lines
-from ftool.prepare.read.layouts import Placed
+from ftool.prepare.read.layouts import LayoutRow
 from ftool.prepare.read.lines import is_tabbed, read_lines
 from ftool.prepare.read.rows import Row
 from ftool.prepare.read.workbook import read_workbook
@@ -59,7 +59,7 @@ def _read_document(file: TextIO, _: "Source", kind: str) -> Iterator[Row]:
     yield from read_json(file)
 
 
-def _known_layout(text: str, kind: str) -> Iterator[Placed] | None:
+def _known_layout(text: str, kind: str) -> Iterator[LayoutRow] | None:
     """Return the records of a sound document of a known layout; for a corpus a list of texts."""
     if kind == "text" and "".join(text[:64].split())[:2] != '["':
         return None
@@ -82,7 +82,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
-def _numbered(found: Iterable[Placed]) -> Iterator[Row]:
+def _numbered(found: Iterable[LayoutRow]) -> Iterator[Row]:
     """Number records from 1: a layout has no line for each."""
     for number, (record, split) in enumerate(found, start=1):
         raw = json.dumps(record, ensure_ascii=False, default=str)
@@ -99,7 +99,7 @@ def _read_yaml(file: TextIO, *_: object) -> Iterator[Row]:
     document = read_yaml(file.read())
     found = layouts.records(document)
     if found is None and isinstance(document, list):
-        found = iter([Placed(row) for row in document])
+        found = iter([LayoutRow(row) for row in document])
     if found is None:
         raise DataError(
             "holds no examples that are known",

@@ -112,7 +112,7 @@ def gather_unit(unit: Unit, folder: Path, refining: Refining) -> Path:
         "recognised": reader.recognised,
         "problem": problem and asdict(problem),
         "readings": reader.readings,
-        "mended": dict(sorted(reader.mended.items())),
+        "repairs": dict(sorted(reader.repairs.items())),
         "unused": sorted(reader.unused),
         "matched": reader.matched,
     }

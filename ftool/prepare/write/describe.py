@@ -108,7 +108,7 @@ def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]")
     """Return what a person should know about a prepared dataset before training on it."""
     return [
         *_row_notes(manifest),
-        *_mended(manifest),
+        *_repairs(manifest),
         *_unused_parts(table),
         *unmatched(table, manifest["recipe"]["data"]["sources"]),
         *_label_notes(manifest["label_names"], manifest["label_counts"], manifest["rows"]["kept"]),
@@ -127,7 +127,7 @@ def notes(manifest: Mapping[str, Any], table: Table, places: "NDArray[np.int8]")
 KEPT_WHERE = {"wanted": "kept where true", "verdict": "kept where accept"}
 """What parts are called that decide whether a row is kept."""
 
-MENDED = {
+REPAIRS = {
     "empty_turns_dropped": "empty turns left out",
     "first_answer_taken": "the first of several answers taken",
     "speakers_alternate": "speakers are not named; the first one is read as the user",
@@ -181,18 +181,18 @@ def readings(shards: Sequence["Shard"], sources: Sequence["Source"]) -> list[dic
     ]
 
 
-def mended(table: Table) -> dict[str, int]:
+def repairs(table: Table) -> dict[str, int]:
     """Return how many conversations each repair has changed, by its code."""
     counts: Counter[str] = Counter()
     for shard in table.shards:
-        counts.update(shard.about["mended"])
+        counts.update(shard.about["repairs"])
     return dict(sorted(counts.items()))
 
 
-def _mended(manifest: Mapping[str, Any]) -> list[str]:
+def _repairs(manifest: Mapping[str, Any]) -> list[str]:
     return [
-        f"{counted(count, 'conversation')}: {MENDED[code]} ({code})"
-        for code, count in manifest["mended"].items()
+        f"{counted(count, 'conversation')}: {REPAIRS[code]} ({code})"
+        for code, count in manifest["repairs"].items()
     ]
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ftool.example import Message
-from ftool.prepare.read.conversation import MENDED, Conversations, folded
+from ftool.prepare.read.conversation import REPAIRS, Conversations, folded
 from ftool.prepare.read.rows import Unusable
 
 Q_A = [("user", "q"), ("assistant", "a")]
@@ -70,9 +70,9 @@ def test_a_system_line_is_no_assistant_where_somebody_else_answers() -> None:
     assert read(value) == [("system", "s"), *Q_A]
 
 
-def mended(value: Any) -> tuple[list[tuple[str, str]], dict[str, int]]:
+def repairs(value: Any) -> tuple[list[tuple[str, str]], dict[str, int]]:
     reader = Conversations()
-    return said(reader.read(value)), dict(reader.mended)
+    return said(reader.read(value)), dict(reader.repairs)
 
 
 @pytest.mark.parametrize(
@@ -99,13 +99,13 @@ def mended(value: Any) -> tuple[list[tuple[str, str]], dict[str, int]]:
     ],
 )
 def test_what_is_mended_is_counted(value: Any, expected: Any, code: str) -> None:
-    assert mended(turns(*value)) == (expected, {code: 1})
-    assert code in MENDED.values()
+    assert repairs(turns(*value)) == (expected, {code: 1})
+    assert code in REPAIRS.values()
 
 
 def test_what_is_right_is_not_mended() -> None:
     value = turns(("system", "s"), *Q_A, *Q_A)
-    assert mended(value) == ([("system", "s"), *Q_A, *Q_A], {})
+    assert repairs(value) == ([("system", "s"), *Q_A, *Q_A], {})
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_mended_conversations_take_turns_and_lose_no_word_but_what_is_told(value
     spoken = [role for role in roles if role != "system"]
     assert roles[-1] == "assistant" and "system" not in roles[1:]
     assert all(one != other for one, other in pairwise(spoken))
-    if not reader.mended:
+    if not reader.repairs:
         assert said(found) == value
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from ftool.prepare.read.mapping import (
     RULES,
-    Doubt,
+    AmbiguousLabel,
     Rule,
     Shape,
     candidates,
@@ -53,7 +53,7 @@ def parts(rows: list[dict[str, Any]], **given: tuple[str, ...]) -> dict[str, tup
 
 def doubt(rows: list[dict[str, Any]]) -> tuple[str, ...]:
     found = detect(list(rows[0]), {}, "chat", survey(rows))
-    assert isinstance(found, Doubt)
+    assert isinstance(found, AmbiguousLabel)
     return found.columns
 
 

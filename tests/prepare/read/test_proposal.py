@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from ftool.prepare.read.mapping import Doubt
-from ftool.prepare.read.proposal import doubted, named, undetected
+from ftool.prepare.read.mapping import AmbiguousLabel
+from ftool.prepare.read.proposal import ambiguous_label, named, unknown_columns
 from ftool.prepare.read.survey import Survey, survey
 
 TEXTS = [f"{who} wrote that the {thing} is broken" for who in ("Ann", "Bob") for thing in "abcdef"]
@@ -15,7 +15,7 @@ def table(**columns: Any) -> list[dict[str, Any]]:
 
 def hint(columns: dict[str, Any], kind: str = "chat") -> tuple[str, str]:
     rows = table(**columns)
-    found = undetected("a.csv", list(rows[0]), kind, survey(rows))
+    found = unknown_columns("a.csv", list(rows[0]), kind, survey(rows))
     return found.code, found.hint.partition("recipe: ")[2] or found.hint
 
 
@@ -60,7 +60,7 @@ def test_a_first_line_that_is_a_row(columns: Any, expected: str) -> None:
 def test_nothing_ever_proposes_to_learn_what_was_rejected(name: str) -> None:
     for other in ({"asked": TEXTS}, {"x": ["a", "b"]}, {}):
         rows = table(**{**other, name: TEXTS})
-        found = undetected("a.csv", list(rows[0]), "chat", survey(rows))
+        found = unknown_columns("a.csv", list(rows[0]), "chat", survey(rows))
         assert f": {name}" not in found.hint
 
 
@@ -71,14 +71,14 @@ def test_nothing_to_learn_from() -> None:
 
 
 def test_a_question_names_one_that_works_as_it_stands() -> None:
-    found = doubted("a.csv", Doubt(("kind", "topic"), "words"))
+    found = ambiguous_label("a.csv", AmbiguousLabel(("kind", "topic"), "words"))
     assert found.code == "ambiguous_label"
     assert found.hint.endswith("columns: {prompt: words, label: kind}")
 
 
 def test_many_columns_are_cut() -> None:
     assert named([f"c{n}" for n in range(30)]).endswith("and 10 more")
-    assert undetected("a", ["x" * 999], "chat", Survey()).message.count("x") < 200
+    assert unknown_columns("a", ["x" * 999], "chat", Survey()).message.count("x") < 200
 
 
 def test_who_opens_is_the_user_where_names_say_nothing() -> None:
@@ -86,7 +86,7 @@ def test_who_opens_is_the_user_where_names_say_nothing() -> None:
         rows = table(
             thread_id=[1, 1, 2], sender=list(speakers), body=TEXTS, timestamp=["2026-01-02"]
         )
-        return undetected("a.csv", list(rows[0]), "chat", survey(rows)).hint
+        return unknown_columns("a.csv", list(rows[0]), "chat", survey(rows)).hint
 
     assert told("Zoe", "Bob").endswith("roles: {user: [Zoe], assistant: [Bob]}")
     assert told("Zoe", "visitor").endswith("roles: {user: [visitor], assistant: [Zoe]}")

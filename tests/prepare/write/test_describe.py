@@ -33,7 +33,7 @@ def manifest(**changed: Any) -> dict[str, Any]:
         "label_counts": {"train": {"a": 1, "b": 1}, "test": {"a": 1}},
         "merged_spellings": {},
         "readings": [],
-        "mended": {},
+        "repairs": {},
         "lost_labels": {},
         "sampled": [],
         "recipe": {
@@ -205,21 +205,21 @@ def test_how_columns_were_read_is_told(tmp_path: Path) -> None:
     reading = {"parts": {"prompt": ["subject", "body"], "label": ["team"]}, "unread": ["id"]}
     for shard in table.shards:
         shard.about["readings"].append(reading)  # type: ignore[union-attr]
-        shard.about["mended"]["tail_cut"] = 2  # type: ignore[index]
+        shard.about["repairs"]["tail_cut"] = 2  # type: ignore[index]
     found = describe.readings(table.shards, [Source(path=str(tmp_path / "a.csv"))])
     assert found == [{"source": "a.csv", "readings": [{"file": "0.csv", **reading}]}]
     expected = "a.csv: prompt <- subject, body; label <- team; not read: id"
     assert describe.reading_line("a.csv", reading) == expected
-    assert describe.mended(table) == {"tail_cut": 4}
+    assert describe.repairs(table) == {"tail_cut": 4}
     assert list(describe.reading_lines(found)) == [expected]
-    told = manifest(readings=found, mended={"tail_cut": 4})
+    told = manifest(readings=found, repairs={"tail_cut": 4})
     assert notes(told, table, np.zeros(2, np.int8))[:1] == [
         "4 conversations: what follows the last answer cut (tail_cut)",
     ]
 
 
 def test_every_repair_has_words() -> None:
-    assert set(describe.MENDED) >= set(conversation.MENDED.values())
+    assert set(describe.REPAIRS) >= set(conversation.REPAIRS.values())
 
 
 def test_names_of_labels_and_speakers_that_no_row_has_are_told(tmp_path: Path) -> None:
