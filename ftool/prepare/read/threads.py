@@ -1,6 +1,7 @@
 """Rows that are one message each -> rows that are one conversation each."""
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from math import isfinite
@@ -67,17 +68,22 @@ def thread_rows(rows: Iterable[Row], columns: Mapping[str, str]) -> Iterator[Row
         else:
             detail = f"`{columns['conversation']}` is empty"
             yield Row(row.line, row.raw, reason="missing_field", detail=detail)
+    forms: Sequence[str] = FORMS
+    if "time" in columns:
+        every = [row.values for rows in conversations.values() for row in rows if row.values]
+        forms = _forms([values[columns["time"]] for values in every])
     for messages in conversations.values():
-        yield _conversation(messages, columns)
+        yield _conversation(messages, columns, forms)
 
 
-def _conversation(rows: list[Row], columns: Mapping[str, str]) -> Row:
+def _conversation(rows: list[Row], columns: Mapping[str, str], forms: Sequence[str]) -> Row:
     first = min(row.line for row in rows)
     if "time" in columns:
-        moments = [_moment(row.values[columns["time"]]) for row in rows if row.values]
+        moments = [_moment(row.values[columns["time"]], forms) for row in rows if row.values]
         if None in moments:
             wrong = rows[moments.index(None)]
-            detail = f"line {wrong.line}: `{columns['time']}` is no time that can be ordered"
+            column = columns["time"]
+            detail = f"line {wrong.line}: `{column}` is no time, or its day and month are unclear"
             return Row(first, [row.raw for row in rows], reason="unordered_time", detail=detail)
         order = sorted(range(len(rows)), key=lambda number: (moments[number], rows[number].line))
         rows = [rows[number] for number in order]
@@ -96,10 +102,22 @@ def _conversation(rows: list[Row], columns: Mapping[str, str]) -> Row:
     return Row(first, record, record, split=rows[0].split)
 
 
-def _moment(value: Any) -> float | None:
+def _moment(value: Any, forms: Sequence[str]) -> float | None:
     """Return when a message was written, as a number; None of what is no time."""
-    moments = (read(value) for read in (_number, _iso, _mail))
+    moments = (_number(value), _iso(value), _written(value, forms))
     return next((moment for moment in moments if moment is not None), None)
+
+
+def _forms(values: Iterable[Any]) -> Sequence[str]:
+    """Return how the times of a column are written: which of two numbers is the day.
+
+    Where no value shows it, neither is taken: then no such time can be ordered.
+    """
+    dates = [found for value in values if (found := _SLASHED.match(str(value)))]
+    is_day_first, is_month_first = (any(int(found[n]) > 12 for found in dates) for n in (1, 2))
+    if is_day_first == is_month_first:
+        return FORMS
+    return (*FORMS, *(DAY_FIRST if is_day_first else MONTH_FIRST))
 
 
 def _number(value: Any) -> float | None:
@@ -120,15 +138,15 @@ def _iso(value: Any) -> float | None:
     return _seconds(moment)
 
 
-FORMS = (
-    *("%a %b %d %H:%M:%S %z %Y", "%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%d.%m.%Y %H:%M"),
-    "%d.%m.%Y %H:%M:%S",
-)
+FORMS = (*("%a %b %d %H:%M:%S %z %Y", "%d.%m.%Y %H:%M", "%d.%m.%Y %H:%M:%S"),)
 """How times are written besides ISO 8601 and RFC 2822."""
+MONTH_FIRST = ("%m/%d/%Y %H:%M", "%m/%d/%Y %H:%M:%S", "%m/%d/%Y")
+DAY_FIRST = ("%d/%m/%Y %H:%M", "%d/%m/%Y %H:%M:%S", "%d/%m/%Y")
+_SLASHED = re.compile(r"\s*(\d{1,2})/(\d{1,2})/\d{4}\b")
 
 
-def _mail(value: Any) -> float | None:
-    for form in FORMS:
+def _written(value: Any, forms: Sequence[str]) -> float | None:
+    for form in forms:
         try:
             return _seconds(datetime.strptime(str(value).strip(), form))
         except ValueError:

@@ -52,6 +52,7 @@ def test_a_time_orders_them() -> None:
         (datetime(2026, 1, 2), datetime(2026, 1, 3)),
         ("Tue Oct 31 22:10:47 +0000 2017", "Wed Nov 01 01:00:00 +0000 2017"),
         ("9/30/2025 10:00", "10/01/2025 09:00"),
+        ("30/9/2025 10:00", "01/10/2025 09:00"),
         ("30.9.2025 10:00", "01.10.2025 09:00"),
         ("Mon, 01 Sep 2025 10:00:00 +0000", "Wed, 01 Oct 2025 10:00:00 +0000"),
     ],
@@ -68,6 +69,12 @@ def test_a_conversation_that_cannot_be_ordered_goes_alone(wrong: Any) -> None:
     found = list(thread_rows(rows(*records), {**COLUMNS, "time": "when"}))
     assert [(row.line, row.reason) for row in found] == [(2, "unordered_time"), (3, "")]
     assert found[0].raw == [MESSAGES[0], records[2]] and "line 4" in found[0].detail
+
+
+def test_a_day_that_could_be_the_month_is_not_guessed() -> None:
+    records = [{**MESSAGES[0], "when": f"0{n}/01/2024 10:00"} for n in (1, 2)]
+    found = list(thread_rows(rows(*records), {**COLUMNS, "time": "when"}))
+    assert [row.reason for row in found] == ["unordered_time"]
 
 
 @pytest.mark.parametrize("nobody", ["", " ", None, float("nan")])
