@@ -57,7 +57,8 @@ prepare/            raw sources -> PreparedDataset
     nlu.py            Rasa's intents with their examples
     layouts.py        documents whose rows do not stand in one list of objects
     survey.py         what columns hold, by a sample
-    mapping.py        which column plays which part: one table of rules
+    mapping.py        which column may play which part: one table of rules
+    shape.py          which columns of a row play which part
     proposal.py       what to write into a recipe where columns mean nothing
     threads.py        rows that are messages -> rows that are conversations
     plan.py           how an input is read

@@ -11,7 +11,7 @@ from ftool.example import Example, Message
 from ftool.prepare.read.choices import chosen
 from ftool.prepare.read.contents import as_json, content_of, joined, parsed, plain, tools_of
 from ftool.prepare.read.conversation import Conversations, names_speaker
-from ftool.prepare.read.mapping import AmbiguousLabel, Given, Shape, column_named, detect
+from ftool.prepare.read.mapping import column_named
 from ftool.prepare.read.proposal import (
     THREAD_PARTS,
     Problem,
@@ -20,6 +20,7 @@ from ftool.prepare.read.proposal import (
     unknown_columns,
 )
 from ftool.prepare.read.rows import Row, Unusable
+from ftool.prepare.read.shape import AmbiguousLabel, Given, Shape, detect
 from ftool.prepare.read.survey import UNSEEN, Survey
 
 if TYPE_CHECKING:

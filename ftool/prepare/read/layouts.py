@@ -7,7 +7,8 @@ from ftool.prepare.read import nlu
 from ftool.prepare.read.conversation import ROLE_NAMES, SPEAKERS, folded
 from ftool.prepare.read.delimited import unique
 from ftool.prepare.read.json_text import CONVERSATIONS
-from ftool.prepare.read.mapping import Shape, candidates, detect
+from ftool.prepare.read.mapping import candidates
+from ftool.prepare.read.shape import Shape, detect
 from ftool.prepare.read.survey import look_of
 
 Record = dict[str, Any]

@@ -6,9 +6,9 @@ from itertools import islice
 
 from ftool.errors import DataError
 from ftool.prepare.read.formats import given_columns
-from ftool.prepare.read.mapping import detect
 from ftool.prepare.read.readers import WORKBOOKS, extension
 from ftool.prepare.read.rows import Row, size_of
+from ftool.prepare.read.shape import detect
 from ftool.prepare.read.sources import Input, read_rows
 from ftool.prepare.read.survey import UNSEEN, Survey, survey
 from ftool.prepare.read.threads import thread_columns, thread_rows

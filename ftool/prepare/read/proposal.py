@@ -7,15 +7,12 @@ from pathlib import Path
 from ftool.prepare.read.conversation import ROLE_NAMES, folded
 from ftool.prepare.read.mapping import (
     BY_WORD,
-    FILLED,
-    AmbiguousLabel,
-    Shape,
     candidates,
-    detect,
     fold,
     lacks_header,
     words_of,
 )
+from ftool.prepare.read.shape import FILLED, AmbiguousLabel, Shape, detect
 from ftool.prepare.read.survey import Survey
 from ftool.wording import cut, listed
 

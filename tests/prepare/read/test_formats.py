@@ -6,9 +6,9 @@ import pytest
 
 from ftool.example import Example
 from ftool.prepare.read.formats import Reader
-from ftool.prepare.read.mapping import Shape, detect
 from ftool.prepare.read.proposal import Problem
 from ftool.prepare.read.rows import Row, Unusable
+from ftool.prepare.read.shape import Shape, detect
 from ftool.prepare.read.survey import survey
 from ftool.recipe.schema import Recipe
 

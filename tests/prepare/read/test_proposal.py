@@ -2,8 +2,8 @@ from typing import Any
 
 import pytest
 
-from ftool.prepare.read.mapping import AmbiguousLabel
 from ftool.prepare.read.proposal import ambiguous_label, named, unknown_columns
+from ftool.prepare.read.shape import AmbiguousLabel
 from ftool.prepare.read.survey import Survey, survey
 
 TEXTS = [f"{who} wrote that the {thing} is broken" for who in ("Ann", "Bob") for thing in "abcdef"]
