@@ -1,4 +1,4 @@
-"""Which column may play which part: one table of rules, scored by names and by what columns hold."""
+"""Which column may play which part: one table of rules, scored by names and what columns hold."""
 
 import re
 from collections.abc import Collection, Iterable, Sequence
