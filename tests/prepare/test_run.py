@@ -633,3 +633,13 @@ def test_what_is_rejected_depends_on_no_order_of_a_set(tmp_path: Path) -> None:
         subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
         found.add((tmp_path / "data/desk/rejected.jsonl").read_bytes())
     assert len(found) == 1 and b"it has no w, z, r" in found.pop()
+
+
+def test_a_first_row_that_stands_again_is_no_repeated_header(tmp_path: Path) -> None:
+    rows = ["I am very sad,negative", "so glad,positive", "I am very sad,negative"] * 5
+    (tmp_path / "a.csv").write_text("\n".join(rows))
+    with pytest.raises(DataError, match="its first line looks like data"):
+        prepare(recipe_for(tmp_path, "a.csv"), output=tmp_path / "data")
+    write_csv(tmp_path / "a.csv", [*tickets(20, "card", "pin"), ("text", "label")])
+    made = prepare(recipe_for(tmp_path, "a.csv"), output=tmp_path / "data")
+    assert made.rejected == {"repeated_header": 1}

@@ -129,9 +129,10 @@ def _row(lines: _Lines, first: Line, delimiter: str, header: list[str]) -> Row:
         return Row(first[0], raw, reason=unusable[0], detail=unusable[1])
     if not any(field.strip() for field in fields):
         return Row(first[0], raw, reason="empty_row")
-    if [field.strip() for field in fields] == header:
-        return Row(first[0], raw, reason="repeated_header")
-    return Row(first[0], raw, dict(zip(header, fields, strict=True)))
+    values = dict(zip(header, fields, strict=True))
+    # With its values: where the header is a row of a table without one, they show it.
+    is_header = [field.strip() for field in fields] == header
+    return Row(first[0], raw, values, reason="repeated_header" if is_header else "")
 
 
 def _record(

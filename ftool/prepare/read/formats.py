@@ -99,7 +99,7 @@ class Reader:
         Raises:
             Unusable: no example can be made of it.
         """
-        if row.values is None:
+        if row.values is None or row.reason:
             raise Unusable(row.reason, row.detail)
         found = self._columns_of(row.values)
         if isinstance(found.shape, AmbiguousLabel):

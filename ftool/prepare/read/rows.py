@@ -16,7 +16,7 @@ class Unusable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A raw record; `values` is None where it could not be read, and `reason` says why.
+    """A raw record; one that goes has a `reason`, and no `values` where it could not be read.
 
     `line` is the physical line (from 1) on which the record starts, or the number of the record
     where a source has no lines. `raw` is the record as it stood: text, or the values of a table.

@@ -59,7 +59,8 @@ def thread_rows(rows: Iterable[Row], columns: Mapping[str, str]) -> Iterator[Row
     conversations: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:
         values = row.values
-        if values is None or any(column not in values for column in columns.values()):
+        is_broken = values is None or row.reason != ""
+        if values is None or is_broken or not set(columns.values()) <= values.keys():
             yield row
             continue
         name = content_of(values[columns["conversation"]]).strip()
