@@ -109,6 +109,7 @@ class Stages:
             base=None,
             floor=None,
             unparsed=0,
+            left_out={},
             per_label={},
             label_names=(),
             confusion=(),
