@@ -1,4 +1,3 @@
-
 import pytest
 from prepare_columns import LABELS, TEXTS, table
 
