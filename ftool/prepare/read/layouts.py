@@ -209,20 +209,16 @@ def _splits(document: Any) -> Iterator[LayoutRow] | None:
     names = {key: split_named(key) for key in document}
     if None in names.values() or not all(isinstance(rows, list) for rows in document.values()):
         return None
-    if all(_are_objects(rows) for rows in document.values() if rows):
-        return iter(
-            [LayoutRow(dict(r), names[key] or None) for key, rows in document.items() for r in rows]
-        )
-    pairs = [pair for rows in document.values() for pair in rows]
-    keys = _pair_names(pairs)
-    if keys is None:
-        return None
-    return iter(
-        [
-            LayoutRow(dict(zip(keys, pair, strict=True)), names[split] or None)
-            for split, rows in document.items()
-            for pair in rows
-        ]
+    are_objects = all(_are_objects(rows) for rows in document.values() if rows)
+    keys = None
+    if not are_objects:
+        keys = _pair_names([pair for rows in document.values() for pair in rows])
+        if keys is None:
+            return None
+    return (
+        LayoutRow(dict(zip(keys, row, strict=True)) if keys else dict(row), names[split] or None)
+        for split, rows in document.items()
+        for row in rows
     )
 
 

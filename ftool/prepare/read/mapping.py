@@ -8,6 +8,7 @@ from ftool.prepare.read.survey import UNSEEN, Look, Survey
 
 NESTED: frozenset[Look] = frozenset(("turns", "pairs", "strings", "list"))
 LABELS: frozenset[Look] = frozenset(("label", "flag", "unknown"))
+CLASSES: frozenset[Look] = LABELS | {"number", "text", "identifier", "strings", "list"}
 WRITTEN: frozenset[Look] = frozenset(("text", "label", "number", "flag", "unknown", "identifier"))
 MEDIA: frozenset[Look] = frozenset(("media", "text", "identifier", "unknown", *NESTED))
 ANY: frozenset[Look] = WRITTEN | NESTED | {"empty", "date", "object", "verdict"}
@@ -77,11 +78,11 @@ RULES: tuple[Rule, ...] = (
     Rule("summary", ("summary", "highlights", "abstract"), WRITTEN),
     Rule("summarized", ("document", "article", "dialogue", "text", "content"), WRITTEN),
     Rule("written", TEXT_NAMES, WRITTEN | {"date"}, by_word=frozenset(("text",))),
-    Rule("label", LABEL_NAMES, LABELS | {"number", "text", "identifier", "strings", "list"}),
+    Rule("label", LABEL_NAMES, CLASSES),
     Rule(
         "class",
         _CLASSES,
-        LABELS | {"number", "text", "identifier", "strings", "list"},
+        CLASSES,
         by_word=frozenset(("label",)),
     ),
     Rule(

@@ -159,10 +159,14 @@ class _Chooser:
             own = self._best("messages") or self._only("turns")
         if own is None:
             return None
-        rest = [name for name in self._free if name != own]
-        label = self._one("label")
-        wanted = None if label else _first(candidates("wanted", rest, self._survey))
-        return Shape(messages=own, label=label, wanted=wanted)
+        return Shape(messages=own, label=self._one("label"), wanted=self._wanted((own,)))
+
+    def _wanted(self, apart: Collection[str]) -> str | None:
+        """Return the column that says which rows are good, unless the recipe makes it the label."""
+        if self._one("label"):
+            return None
+        rest = [name for name in self._free if name not in apart]
+        return _first(candidates("wanted", rest, self._survey))
 
     def _choice(self) -> Shape | None:
         """Return the columns of a question, its choices, and which of them is right."""
@@ -187,10 +191,12 @@ class _Chooser:
             return Shape(messages=completion[0])  # the whole conversation, its prompt inside
         if not prompt:
             return None
-        label = self._one("label")
-        rest = [name for name in self._free if name not in (*prompt, *completion)]
-        wanted = None if label else _first(candidates("wanted", rest, self._survey))
-        return Shape(prompt=prompt, completion=completion, label=label, wanted=wanted)
+        return Shape(
+            prompt=prompt,
+            completion=completion,
+            label=self._one("label"),
+            wanted=self._wanted((*prompt, *completion)),
+        )
 
     def _answer(self) -> tuple[str, ...]:
         """Return the column of what is learned; of two answers that of the preferred one."""
